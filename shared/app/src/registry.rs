@@ -1,0 +1,64 @@
+use std::sync::Arc;
+
+use ledgerline_domain::Product;
+use ledgerline_kernel::{Domain, DynDomain, EntityType, KeyError, erase};
+
+/// The domains that a deployment serves.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    domains: Vec<Arc<dyn DynDomain>>,
+}
+
+impl Registry {
+    /// Every domain of this repository. A new one is registered here, in one line.
+    ///
+    /// # Errors
+    /// [`KeyError::EntityType`] if a domain's type is not a valid one; a test rules that out.
+    pub fn shipped() -> Result<Self, KeyError> {
+        Self::default().with::<Product>()
+    }
+
+    /// Adds a domain.
+    ///
+    /// # Errors
+    /// [`KeyError::EntityType`] if the domain's type is not a valid one.
+    pub fn with<D: Domain>(mut self) -> Result<Self, KeyError> {
+        self.domains.push(erase::<D>()?);
+        Ok(self)
+    }
+
+    /// All of them.
+    pub fn domains(&self) -> impl Iterator<Item = &Arc<dyn DynDomain>> {
+        self.domains.iter()
+    }
+
+    /// The domain behind a URL's resource, such as `products`.
+    #[must_use]
+    pub fn by_resource(&self, resource: &str) -> Option<&Arc<dyn DynDomain>> {
+        self.domains.iter().find(|domain| domain.resource() == resource)
+    }
+
+    /// The domain of an entity type, such as `PRODUCT`.
+    #[must_use]
+    pub fn by_type(&self, entity_type: &EntityType) -> Option<&Arc<dyn DynDomain>> {
+        self.domains.iter().find(|domain| domain.entity_type() == entity_type)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shipped_domain_has_a_type_a_resource_and_a_table_of_its_own() {
+        let registry = Registry::shipped().unwrap();
+        for domain in registry.domains() {
+            let same_name = |other: &&Arc<dyn DynDomain>| {
+                other.resource() == domain.resource()
+                    || other.entity_type() == domain.entity_type()
+                    || other.table().name == domain.table().name
+            };
+            assert_eq!(registry.domains().filter(same_name).count(), 1, "{}", domain.resource());
+        }
+    }
+}

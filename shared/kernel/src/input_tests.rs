@@ -1,0 +1,81 @@
+use super::*;
+
+fn problems(fields: Fields<'_>) -> Vec<(String, &'static str)> {
+    fields.finish().into_iter().map(|problem| (problem.path, problem.code)).collect()
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_path() {
+    let mut fields =
+        Fields::of_body(r#"{"code": 5, "attributes": {"price": "x", "colour": "red"}, "extra": 1}"#).unwrap();
+    assert_eq!(fields.required::<String>("code"), None);
+    assert_eq!(fields.required::<String>("name"), None);
+    fields.object("attributes", |attributes| attributes.optional::<Decimal>("price"));
+    let mut found = problems(fields);
+    found.sort();
+    let expected = [
+        ("attributes.colour", "UNKNOWN_FIELD"),
+        ("attributes.price", "WRONG_TYPE"),
+        ("code", "WRONG_TYPE"),
+        ("extra", "UNKNOWN_FIELD"),
+        ("name", "REQUIRED"),
+    ];
+    assert_eq!(found, expected.map(|(path, code)| (path.to_owned(), code)));
+}
+
+#[test]
+fn a_number_is_read_digit_by_digit_as_a_string_or_as_a_number() {
+    for body in
+        [r#"{"p": 0.10000000000000000000000000000000000001}"#, r#"{"p": "0.10000000000000000000000000000000000001"}"#]
+    {
+        let mut fields = Fields::of_body(body).unwrap();
+        let read: Decimal = fields.required("p").unwrap();
+        assert_eq!(read.to_string(), "0.10000000000000000000000000000000000001");
+    }
+}
+
+#[test]
+fn a_field_given_twice_is_refused() {
+    let mut fields = Fields::of_body(r#"{"a": true, "a": false}"#).unwrap();
+    fields.optional::<bool>("a");
+    assert_eq!(problems(fields), [("a".to_owned(), "DUPLICATE_FIELD")]);
+}
+
+#[test]
+fn nul_and_lone_surrogates_are_refused_in_text() {
+    let mut fields = Fields::of_body(r#"{"a": "x\u0000", "b": "\ud800"}"#).unwrap();
+    assert_eq!((fields.required::<String>("a"), fields.required::<String>("b")), (None, None));
+    assert_eq!(problems(fields), [("a".to_owned(), "NUL_CHARACTER"), ("b".to_owned(), "WRONG_TYPE")]);
+}
+
+#[test]
+fn a_body_that_is_not_one_json_object_is_malformed() {
+    for body in ["{", "[]", "1", "null", "{} {}", "{\"a\": }", "{'a': 1}"] {
+        assert!(matches!(Fields::of_body(body), Err(InputError::Malformed(_))), "{body}");
+    }
+    assert!(Fields::of_body("  \n").unwrap().finish().is_empty());
+}
+
+#[test]
+fn a_patch_tells_keep_remove_and_set_apart() {
+    let mut fields = Fields::of_body(r#"{"gone": null, "new": "x"}"#).unwrap();
+    assert_eq!(fields.patch::<String>("kept"), Patch::Keep);
+    assert_eq!(fields.patch::<String>("gone"), Patch::Remove);
+    assert_eq!(fields.patch::<String>("new"), Patch::Set("x".to_owned()));
+    assert!(fields.finish().is_empty());
+}
+
+#[test]
+fn a_version_is_a_plain_whole_number() {
+    for body in [r#"{"version": "3"}"#, r#"{"version": 3.0}"#, r#"{"version": 0}"#, r#"{"version": -1}"#] {
+        let mut fields = Fields::of_body(body).unwrap();
+        assert_eq!(fields.optional::<Version>("version"), None);
+        assert_eq!(problems(fields), [("version".to_owned(), "WRONG_TYPE")], "{body}");
+    }
+}
+
+#[test]
+fn deep_nesting_is_an_error_and_not_a_stack_overflow() {
+    let deep = format!("{{\"a\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    let _ = Fields::of_body(&deep);
+}

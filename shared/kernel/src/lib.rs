@@ -1,0 +1,31 @@
+//! The pure core of Ledgerline: what a key, a version, an aggregate and a version item are,
+//! and the ports through which the rest of the system stores and reads them.
+//!
+//! Nothing here performs IO, reads a clock or draws a random number, and nothing here links an
+//! async runtime, an AWS crate, HTTP or SQL. Adapters depend on this crate alone; use cases
+//! (`ledgerline-app`) join the two.
+//!
+//! Start with [`Aggregate`] (what a domain author writes), then [`VersionItem`] (what the ledger
+//! stores) and [`ports`] (what an adapter implements).
+
+mod aggregate;
+mod canonical;
+mod decimal;
+mod domain;
+mod entity;
+pub mod input;
+mod key;
+pub mod ports;
+mod table;
+mod timestamp;
+mod version_item;
+
+pub use aggregate::{Aggregate, DecisionContext, Refusal};
+pub use canonical::{CanonicalError, canonical_json};
+pub use decimal::{Decimal, DecimalError};
+pub use domain::{Action, Corrupt, Decision, Domain, DynDomain, Prepared, PreparedCommand, Undecided, erase};
+pub use entity::Entity;
+pub use key::{EntityKey, EntityType, KeyError, PartitionKey, SortKey, TenantCode, Version, VersionedKey};
+pub use table::{ColumnKind, ColumnSpec, TableSpec};
+pub use timestamp::Timestamp;
+pub use version_item::{Draft, Hash, Stamp, StoredEvent, VersionItem};
