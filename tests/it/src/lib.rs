@@ -1,1 +1,7 @@
-//! skeleton
+//! The integration tests of the whole, in one binary: structure, and flows from an HTTP command to
+//! the rows of the read models over real stores.
+//!
+//! `cargo test -p ledgerline-it` runs them. There is nothing here to use.
+
+#[cfg(test)]
+mod structure;
