@@ -1,0 +1,33 @@
+//! What tests are written with: [`given`]/when/then for decisions, [`laws`] that every aggregate
+//! keeps, in-memory ports ([`MemoryLedger`], [`MemoryEntities`]) and the [`contract`] suites that
+//! these and the real adapters pass alike.
+//!
+//! Everything in here fails a test by panicking; nothing in here belongs in production code.
+//!
+//! ```
+//! use ledgerline_testkit::note::{Note, NoteCommand, NoteEvent, NoteRefusal};
+//! use ledgerline_testkit::given;
+//!
+//! let written = NoteEvent::Written { code: "N-1".into(), name: "Milk".into(), body: "2 litres".into() };
+//! given::<Note>([written.clone()])
+//!     .when(NoteCommand::Rewrite { body: "1 litre".into() })
+//!     .then([NoteEvent::Rewritten { body: "1 litre".into() }]);
+//! given::<Note>([written, NoteEvent::Erased])
+//!     .when(NoteCommand::Rewrite { body: "1 litre".into() })
+//!     .then_refused(NoteRefusal::Erased);
+//! ```
+
+pub mod contract;
+mod fixture;
+mod given;
+pub mod laws;
+mod memory_entities;
+mod memory_ledger;
+pub mod note;
+#[cfg(test)]
+mod tests;
+
+pub use fixture::{fork_of, large_version_items, note_key, version_items};
+pub use given::{Given, When, given, state_after};
+pub use memory_entities::MemoryEntities;
+pub use memory_ledger::MemoryLedger;
