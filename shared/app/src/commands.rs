@@ -303,3 +303,7 @@ impl Command<'_> {
         VersionItem::chain(key, version, previous, draft)
     }
 }
+
+#[cfg(test)]
+#[path = "commands_tests.rs"]
+mod tests;

@@ -100,3 +100,7 @@ impl Projector {
         self.registry.by_type(&item.key.partition.entity_type).ok_or_else(|| BadRecord::UnknownType(item.key.clone()))
     }
 }
+
+#[cfg(test)]
+#[path = "projector_tests.rs"]
+mod tests;

@@ -203,3 +203,7 @@ fn read_sort(domain: &dyn DynDomain, text: &str) -> Result<Vec<Sort>, String> {
     }
     Ok(sorts)
 }
+
+#[cfg(test)]
+#[path = "queries_tests.rs"]
+mod tests;
