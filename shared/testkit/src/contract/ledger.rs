@@ -154,7 +154,7 @@ pub async fn any_text_and_any_whole_number_reads_back_unchanged(ledger: &(impl L
     item.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
     item.state = json!({
         "attributes": {
-            "": "", "é": [[], {}, null, true, "𝄞"], "decimal": "12.50",
+            "empty": "", "é": [[], {}, null, true, "𝄞"], "decimal": "12.50",
             "largest": u64::MAX, "smallest": i64::MIN, "zero": 0,
         }
     });

@@ -1,0 +1,203 @@
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use ledgerline_kernel::ports::{AppendError, LedgerAppend, LedgerRead, LedgerScan, StoreError};
+use ledgerline_kernel::{EntityKey, Version, VersionItem};
+use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
+
+use crate::errors::{item_error, store_error};
+use crate::item_size::{LIMIT, item_size};
+
+const STORE: &str = "the ledger";
+
+type Item = HashMap<String, AttributeValue>;
+
+/// The ledger in a DynamoDB table with the text keys `pk` and `sk`.
+///
+/// Retries of throttled and broken requests are the SDK's; a condition that fails is an answer and
+/// never retried.
+#[derive(Debug, Clone)]
+pub struct DynamoLedger {
+    client: Client,
+    table: String,
+}
+
+impl DynamoLedger {
+    /// The ledger in this table.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self { client, table: table.into() }
+    }
+}
+
+#[async_trait]
+impl LedgerRead for DynamoLedger {
+    async fn newest(&self, key: &EntityKey) -> Result<Option<VersionItem>, StoreError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .scan_index_forward(false)
+            .limit(1)
+            .key_condition_expression("pk = :pk AND begins_with(sk, :versions)")
+            .expression_attribute_values(":pk", text(&key.partition))
+            .expression_attribute_values(":versions", AttributeValue::S(key.version_prefix()))
+            .send()
+            .await
+            .map_err(|error| store_error(STORE, &error))?;
+        answer.items.unwrap_or_default().pop().map(read).transpose()
+    }
+
+    async fn at(&self, key: &EntityKey, version: Version) -> Result<Option<VersionItem>, StoreError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key("pk", text(&key.partition))
+            .key("sk", text(&key.at(version)))
+            .send()
+            .await
+            .map_err(|error| store_error(STORE, &error))?;
+        answer.item.map(read).transpose()
+    }
+
+    async fn history(
+        &self,
+        key: &EntityKey,
+        before: Option<Version>,
+        limit: usize,
+    ) -> Result<Vec<VersionItem>, StoreError> {
+        let newest = match before.map(|before| Version::new(before.number() - 1)) {
+            None => Version::MAX,
+            Some(Ok(below)) => below,
+            // There is nothing before the first.
+            Some(Err(_)) => return Ok(Vec::new()),
+        };
+        let mut items = Vec::new();
+        let mut page_start = None;
+        // DynamoDB ends a page at 1 MB, however many items were asked for.
+        while items.len() < limit {
+            let answer = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .consistent_read(true)
+                .scan_index_forward(false)
+                .limit(i32::try_from(limit - items.len()).unwrap_or(i32::MAX))
+                .key_condition_expression("pk = :pk AND sk BETWEEN :oldest AND :newest")
+                .expression_attribute_values(":pk", text(&key.partition))
+                .expression_attribute_values(":oldest", text(&key.at(Version::FIRST)))
+                .expression_attribute_values(":newest", text(&key.at(newest)))
+                .set_exclusive_start_key(page_start)
+                .send()
+                .await
+                .map_err(|error| store_error(STORE, &error))?;
+            for item in answer.items.unwrap_or_default() {
+                items.push(read(item)?);
+            }
+            page_start = answer.last_evaluated_key;
+            if page_start.is_none() {
+                break;
+            }
+        }
+        Ok(items)
+    }
+}
+
+#[async_trait]
+impl LedgerAppend for DynamoLedger {
+    async fn append(&self, item: &VersionItem) -> Result<(), AppendError> {
+        let stored: Item = to_item(item).map_err(|error| item_error(STORE, &error))?;
+        let bytes = item_size(&stored);
+        if bytes > LIMIT {
+            return Err(AppendError::TooLarge { bytes, limit: LIMIT });
+        }
+        let answer = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(stored))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match answer {
+            Ok(_) => Ok(()),
+            Err(error) => Err(match occupied_by(STORE, error)? {
+                Some(item) => AppendError::Occupied(Box::new(read(item)?)),
+                None => rejected("the condition failed, but the item was not returned").into(),
+            }),
+        }
+    }
+}
+
+#[async_trait]
+impl LedgerScan for DynamoLedger {
+    /// One request for each page. Items of other kinds are left out; so is a damaged version item,
+    /// with an error in the log that names it, since nobody could rebuild anything otherwise.
+    async fn scan(&self, from: Option<String>) -> Result<(Vec<VersionItem>, Option<String>), StoreError> {
+        let answer = self
+            .client
+            .scan()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .filter_expression("kind = :version")
+            .expression_attribute_values(":version", AttributeValue::S("version".to_owned()))
+            .set_exclusive_start_key(from.as_deref().map(read_cursor).transpose()?)
+            .send()
+            .await
+            .map_err(|error| store_error(STORE, &error))?;
+        let next = answer.last_evaluated_key.as_ref().map(write_cursor).transpose()?;
+        let items = answer.items.unwrap_or_default().into_iter().filter_map(read_or_log).collect();
+        Ok((items, next))
+    }
+}
+
+/// The item that a condition failed on (`None` if DynamoDB did not return it), or the error that it
+/// was instead.
+pub(crate) fn occupied_by(store: &'static str, error: SdkError<PutItemError>) -> Result<Option<Item>, StoreError> {
+    match error {
+        SdkError::ServiceError(answer) if answer.err().is_conditional_check_failed_exception() => {
+            match answer.into_err() {
+                PutItemError::ConditionalCheckFailedException(failed) => Ok(failed.item),
+                _ => Ok(None),
+            }
+        }
+        error => Err(store_error(store, &error)),
+    }
+}
+
+fn read(item: Item) -> Result<VersionItem, StoreError> {
+    from_item(item).map_err(|error| item_error(STORE, &error))
+}
+
+fn read_or_log(item: Item) -> Option<VersionItem> {
+    let key_part = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
+    let (pk, sk) = (key_part("pk"), key_part("sk"));
+    read(item).inspect_err(|error| tracing::error!(pk, sk, %error, "a version item of the ledger is unreadable")).ok()
+}
+
+fn write_cursor(last: &Item) -> Result<String, StoreError> {
+    match (last.get("pk"), last.get("sk")) {
+        (Some(AttributeValue::S(pk)), Some(AttributeValue::S(sk))) => Ok(serde_json::json!([pk, sk]).to_string()),
+        _ => Err(rejected("the table's keys are not the texts pk and sk")),
+    }
+}
+
+fn read_cursor(cursor: &str) -> Result<Item, StoreError> {
+    let (pk, sk) = serde_json::from_str(cursor).map_err(|_| rejected("not a cursor of this scan"))?;
+    Ok(HashMap::from([("pk".to_owned(), AttributeValue::S(pk)), ("sk".to_owned(), AttributeValue::S(sk))]))
+}
+
+fn rejected(reason: &str) -> StoreError {
+    StoreError::Rejected { store: STORE, reason: reason.to_owned() }
+}
+
+fn text(value: &impl ToString) -> AttributeValue {
+    AttributeValue::S(value.to_string())
+}
