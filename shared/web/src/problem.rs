@@ -1,0 +1,306 @@
+//! The one place where an error becomes an HTTP status, a code and a sentence for the caller.
+//!
+//! What a caller reads never holds internal text; that goes to the log, once, as
+//! [`Problem::reason`].
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, StatusCode};
+use ledgerline_app::{CommandError, QueryError, VersionSource};
+use ledgerline_kernel::Version;
+use ledgerline_kernel::input::{InputError, Problem as FieldProblem};
+use ledgerline_kernel::ports::StoreError;
+use serde::Serialize;
+
+use crate::auth::AuthError;
+
+/// Anything that can be wrong with a request.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    Auth(AuthError),
+    Request(RequestError),
+    Command(CommandError),
+    Query(QueryError),
+}
+
+/// What is wrong with a request before a use case sees it, or around one.
+#[derive(Debug)]
+pub(crate) enum RequestError {
+    /// No route has that path.
+    NoSuchRoute,
+    /// The path exists, for other methods.
+    MethodNotAllowed,
+    /// The path names something that cannot be a key, so that there can be no such entity.
+    ImpossibleKey,
+    /// The body is not what its route takes.
+    UnsupportedMediaType,
+    /// The body is over the limit.
+    BodyTooLarge,
+    /// The body did not arrive, or is not text.
+    UnreadableBody,
+    /// A query parameter or header makes no sense.
+    Parameter { name: String, message: &'static str },
+    /// A cursor that was not handed out for this list.
+    Cursor,
+    /// The entity has not got to that version.
+    NotYetVisible,
+    /// A handler panicked, or an answer could not be written.
+    Internal(String),
+}
+
+impl RequestError {
+    pub(crate) fn parameter(name: impl Into<String>, message: &'static str) -> Self {
+        Self::Parameter { name: name.into(), message }
+    }
+}
+
+macro_rules! api_error_from {
+    ($($variant:ident($error:ty)),*) => {$(
+        impl From<$error> for ApiError {
+            fn from(error: $error) -> Self {
+                Self::$variant(error)
+            }
+        }
+    )*};
+}
+api_error_from!(Auth(AuthError), Request(RequestError), Command(CommandError), Query(QueryError));
+
+impl IntoResponse for ApiError {
+    /// The status and headers; the body waits for [`crate::respond::finish`], which knows the
+    /// request's id.
+    fn into_response(self) -> Response {
+        Problem::from(self).into_response()
+    }
+}
+
+/// An error as the caller sees it, and the reason as only the log sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
+    pub(crate) code: Cow<'static, str>,
+    pub(crate) detail: Cow<'static, str>,
+    pub(crate) errors: Vec<FieldProblem>,
+    pub(crate) current_version: Option<Version>,
+    /// Whether the same request may succeed in a moment.
+    pub(crate) retry: bool,
+    /// For the log.
+    pub(crate) reason: Option<String>,
+}
+
+/// How long to wait where waiting helps, in seconds.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+impl Problem {
+    fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            code: code.into(),
+            detail: detail.into(),
+            errors: Vec::new(),
+            current_version: None,
+            retry: false,
+            reason: None,
+        }
+    }
+
+    fn internal(reason: String) -> Self {
+        let problem = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "something went wrong on our side");
+        Self { reason: Some(reason), ..problem }
+    }
+
+    fn unavailable(reason: String) -> Self {
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "try again in a moment");
+        Self { retry: true, reason: Some(reason), ..problem }
+    }
+
+    fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", "there is no such entity")
+    }
+
+    fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "this is larger than can be stored")
+    }
+
+    fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "MALFORMED_BODY", detail)
+    }
+
+    fn invalid(code: &'static str, detail: &'static str, errors: Vec<FieldProblem>) -> Self {
+        Self { errors, ..Self::new(StatusCode::BAD_REQUEST, code, detail) }
+    }
+
+    /// The JSON text of the problem, RFC 9457.
+    pub(crate) fn body(&self, request_id: &str) -> Vec<u8> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Body<'a> {
+            r#type: &'static str,
+            title: &'static str,
+            status: u16,
+            detail: &'a str,
+            code: &'a str,
+            request_id: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            current_version: Option<Version>,
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            errors: &'a [FieldProblem],
+        }
+        let body = Body {
+            r#type: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            code: &self.code,
+            request_id,
+            current_version: self.current_version,
+            errors: &self.errors,
+        };
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut headers = HeaderMap::new();
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.retry {
+            headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        let mut response = (self.status, headers).into_response();
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
+
+impl From<ApiError> for Problem {
+    fn from(error: ApiError) -> Self {
+        match error {
+            ApiError::Auth(error) => error.into(),
+            ApiError::Request(error) => error.into(),
+            ApiError::Command(error) => error.into(),
+            ApiError::Query(error) => error.into(),
+        }
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        let unauthorized = |detail| Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", detail);
+        match error {
+            AuthError::NoToken => unauthorized("send a bearer token"),
+            // Which check a token failed helps whoever forges one more than whoever owns one.
+            AuthError::InvalidToken(_) => unauthorized("the token is not accepted"),
+            AuthError::Forbidden(detail) => Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", detail),
+            AuthError::KeysUnavailable(reason) => Self::unavailable(reason),
+        }
+    }
+}
+
+impl From<RequestError> for Problem {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::NoSuchRoute => Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", "there is no such path"),
+            RequestError::MethodNotAllowed => {
+                Self::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "the path takes other methods")
+            }
+            RequestError::ImpossibleKey => Self::not_found(),
+            RequestError::UnsupportedMediaType => Self::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "UNSUPPORTED_MEDIA_TYPE",
+                "send application/json in UTF-8, uncompressed",
+            ),
+            RequestError::BodyTooLarge => Self::too_large(),
+            RequestError::UnreadableBody => Self::malformed("the body is incomplete or not UTF-8 text"),
+            RequestError::Parameter { name, message } => Self::invalid(
+                "INVALID_PARAMETER",
+                "a parameter or header makes no sense",
+                vec![parameter_problem(name, message.to_owned())],
+            ),
+            RequestError::Cursor => {
+                Self::new(StatusCode::BAD_REQUEST, "INVALID_CURSOR", "the cursor was not handed out for this list")
+            }
+            RequestError::NotYetVisible => {
+                let detail = "the entity has not got to that version";
+                Self { retry: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "NOT_YET_VISIBLE", detail) }
+            }
+            RequestError::Internal(reason) => Self::internal(reason),
+        }
+    }
+}
+
+impl From<CommandError> for Problem {
+    fn from(error: CommandError) -> Self {
+        let reason = error.to_string();
+        match error {
+            CommandError::Input(InputError::Malformed(detail)) => Self::malformed(detail),
+            CommandError::Input(InputError::Invalid(problems)) => {
+                Self::invalid("VALIDATION_ERROR", "the body has problems", problems)
+            }
+            CommandError::ContradictoryVersions => {
+                let message = "must be the version in If-Match".to_owned();
+                let problem = FieldProblem { path: "version".to_owned(), code: "CONTRADICTS_IF_MATCH", message };
+                Self::invalid("VALIDATION_ERROR", "the body has problems", vec![problem])
+            }
+            CommandError::PreconditionRequired => {
+                Self::new(StatusCode::PRECONDITION_REQUIRED, "PRECONDITION_REQUIRED", reason)
+            }
+            CommandError::NotFound(_) => Self::not_found(),
+            CommandError::AlreadyExists(_) => {
+                Self::new(StatusCode::CONFLICT, "ALREADY_EXISTS", "there is such an entity already")
+            }
+            CommandError::VersionConflict { current, given_in, .. } => {
+                let status = match given_in {
+                    VersionSource::Header => StatusCode::PRECONDITION_FAILED,
+                    VersionSource::Body => StatusCode::CONFLICT,
+                };
+                Self { current_version: Some(current), ..Self::new(status, "VERSION_CONFLICT", reason) }
+            }
+            CommandError::Contended(_) => {
+                let detail = "too many others are changing this entity at this moment";
+                Self { retry: true, ..Self::new(StatusCode::CONFLICT, "CONTENDED", detail) }
+            }
+            CommandError::Refused { code, detail } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail),
+            CommandError::TooLarge { .. } => Self::too_large(),
+            CommandError::Store(error) => error.into(),
+            CommandError::Corrupt(_) | CommandError::Unstorable(_) | CommandError::VersionsExhausted(_) => {
+                Self::internal(reason)
+            }
+        }
+    }
+}
+
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::NotFound(_) => Self::not_found(),
+            QueryError::Parameters(problems) => {
+                let problems = problems.into_iter().map(|problem| parameter_problem(problem.name, problem.message));
+                Self::invalid("INVALID_PARAMETER", "a parameter makes no sense", problems.collect())
+            }
+            QueryError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let reason = error.to_string();
+        match error {
+            StoreError::Unavailable { .. } => Self::unavailable(reason),
+            StoreError::Rejected { .. } => Self::internal(reason),
+        }
+    }
+}
+
+fn parameter_problem(path: String, message: String) -> FieldProblem {
+    FieldProblem { path, code: "INVALID_PARAMETER", message }
+}
+
+#[cfg(test)]
+#[path = "problem_tests.rs"]
+mod tests;

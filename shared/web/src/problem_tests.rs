@@ -1,0 +1,114 @@
+use ledgerline_app::ParameterProblem;
+use ledgerline_kernel::{CanonicalError, Corrupt, EntityKey, KeyError};
+
+use super::*;
+
+fn key() -> EntityKey {
+    "PRODUCT#acme#p".parse().unwrap()
+}
+
+fn version(number: u64) -> Version {
+    Version::new(number).unwrap()
+}
+
+fn corrupt() -> Corrupt {
+    Corrupt { id: "secret".to_owned(), version: version(1), reason: "secret".to_owned() }
+}
+
+fn field() -> FieldProblem {
+    FieldProblem { path: "price".to_owned(), code: "WRONG_TYPE", message: "must be a price".to_owned() }
+}
+
+fn unavailable() -> StoreError {
+    StoreError::Unavailable { store: "secret", reason: "secret".to_owned() }
+}
+
+fn rejected() -> StoreError {
+    StoreError::Rejected { store: "secret", reason: "secret".to_owned() }
+}
+
+fn conflict(given_in: VersionSource) -> CommandError {
+    CommandError::VersionConflict { expected: version(1), current: version(2), given_in }
+}
+
+/// Every error with the status and code that the contract gives it.
+fn table() -> Vec<(ApiError, u16, &'static str)> {
+    let parameter = ParameterProblem { name: "sort".to_owned(), message: "makes no sense".to_owned() };
+    let refused = CommandError::Refused { code: "PRODUCT_DELETED", detail: "it is deleted".to_owned() };
+    vec![
+        (AuthError::NoToken.into(), 401, "UNAUTHORIZED"),
+        (AuthError::InvalidToken("secret").into(), 401, "UNAUTHORIZED"),
+        (AuthError::Forbidden("no").into(), 403, "FORBIDDEN"),
+        (AuthError::KeysUnavailable("secret".to_owned()).into(), 503, "UNAVAILABLE"),
+        (RequestError::NoSuchRoute.into(), 404, "NOT_FOUND"),
+        (RequestError::MethodNotAllowed.into(), 405, "METHOD_NOT_ALLOWED"),
+        (RequestError::ImpossibleKey.into(), 404, "NOT_FOUND"),
+        (RequestError::UnsupportedMediaType.into(), 415, "UNSUPPORTED_MEDIA_TYPE"),
+        (RequestError::BodyTooLarge.into(), 413, "PAYLOAD_TOO_LARGE"),
+        (RequestError::UnreadableBody.into(), 400, "MALFORMED_BODY"),
+        (RequestError::parameter("limit", "must be a number").into(), 400, "INVALID_PARAMETER"),
+        (RequestError::Cursor.into(), 400, "INVALID_CURSOR"),
+        (RequestError::NotYetVisible.into(), 503, "NOT_YET_VISIBLE"),
+        (RequestError::Internal("secret".to_owned()).into(), 500, "INTERNAL"),
+        (CommandError::from(InputError::Malformed("line 1".to_owned())).into(), 400, "MALFORMED_BODY"),
+        (CommandError::from(InputError::Invalid(vec![field()])).into(), 400, "VALIDATION_ERROR"),
+        (CommandError::ContradictoryVersions.into(), 400, "VALIDATION_ERROR"),
+        (CommandError::PreconditionRequired.into(), 428, "PRECONDITION_REQUIRED"),
+        (CommandError::NotFound(key()).into(), 404, "NOT_FOUND"),
+        (CommandError::AlreadyExists(key()).into(), 409, "ALREADY_EXISTS"),
+        (conflict(VersionSource::Header).into(), 412, "VERSION_CONFLICT"),
+        (conflict(VersionSource::Body).into(), 409, "VERSION_CONFLICT"),
+        (CommandError::Contended(key()).into(), 409, "CONTENDED"),
+        (refused.into(), 422, "PRODUCT_DELETED"),
+        (CommandError::TooLarge { bytes: 2, limit: 1 }.into(), 413, "PAYLOAD_TOO_LARGE"),
+        (CommandError::from(unavailable()).into(), 503, "UNAVAILABLE"),
+        (CommandError::from(rejected()).into(), 500, "INTERNAL"),
+        (CommandError::from(corrupt()).into(), 500, "INTERNAL"),
+        (CommandError::from(CanonicalError::NotAWholeNumber).into(), 500, "INTERNAL"),
+        (CommandError::VersionsExhausted(KeyError::Version).into(), 500, "INTERNAL"),
+        (QueryError::NotFound(key()).into(), 404, "NOT_FOUND"),
+        (QueryError::Parameters(vec![parameter]).into(), 400, "INVALID_PARAMETER"),
+        (QueryError::from(unavailable()).into(), 503, "UNAVAILABLE"),
+        (QueryError::from(rejected()).into(), 500, "INTERNAL"),
+    ]
+}
+
+#[test]
+fn every_error_has_its_documented_status_and_code() {
+    for (error, status, code) in table() {
+        let what = format!("{error:?}");
+        let problem = Problem::from(error);
+        assert_eq!((problem.status.as_u16(), &*problem.code), (status, code), "{what}");
+    }
+}
+
+#[test]
+fn no_answer_holds_internal_text_and_every_fault_of_ours_has_a_reason_for_the_log() {
+    for (error, ..) in table() {
+        let problem = Problem::from(error);
+        let body = String::from_utf8(problem.body("request-1")).unwrap();
+        assert!(!body.contains("secret"), "{body}");
+        if problem.status.is_server_error() && problem.code != "NOT_YET_VISIBLE" {
+            assert!(problem.reason.is_some(), "{body}");
+        }
+    }
+}
+
+#[test]
+fn what_passes_by_itself_has_retry_after_and_nothing_else_has() {
+    for (error, status, code) in table() {
+        let response = error.into_response();
+        assert_eq!(response.headers().contains_key(RETRY_AFTER), status == 503 || code == "CONTENDED", "{code}");
+        assert_eq!(response.headers().contains_key(WWW_AUTHENTICATE), status == 401, "{code}");
+    }
+}
+
+#[test]
+fn conflicts_name_the_current_version_and_validations_their_fields() {
+    let body =
+        |error: ApiError| -> serde_json::Value { serde_json::from_slice(&Problem::from(error).body("r")).unwrap() };
+    assert_eq!(body(conflict(VersionSource::Header).into())["currentVersion"], 2);
+    assert_eq!(body(conflict(VersionSource::Body).into())["currentVersion"], 2);
+    assert_eq!(body(CommandError::from(InputError::Invalid(vec![field()])).into())["errors"][0]["path"], "price");
+    assert_eq!(body(CommandError::ContradictoryVersions.into())["errors"][0]["path"], "version");
+}

@@ -1,0 +1,174 @@
+//! The routes that read, thin over [`Queries`].
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::header::IF_NONE_MATCH;
+use http::{HeaderMap, Method, StatusCode, Uri};
+use ledgerline_app::{Caller, ListRequest, Queries};
+use ledgerline_kernel::{DynDomain, Entity, SortKey, Version};
+
+use crate::auth::Verified;
+use crate::cursor::CursorKey;
+use crate::parameters::{EntityPath, Parameters, percent_encoded};
+use crate::permission::{Access, Guard, Permission};
+use crate::problem::{ApiError, RequestError};
+use crate::respond::{EntityView, Extra, Incoming, Links, entity_tag, set_entity_tag, success};
+use crate::routes::{Routes, base_path};
+
+const A_VERSION: &str = "must be a version, a whole number from 1";
+
+/// One domain's reads.
+#[derive(Clone)]
+struct Endpoint {
+    queries: Queries,
+    domain: Arc<dyn DynDomain>,
+    cursor_key: CursorKey,
+}
+
+/// Adds the routes that read entities of `domain`.
+pub(crate) fn mount(routes: Routes, queries: &Queries, cursor_key: &CursorKey, domain: &Arc<dyn DynDomain>) -> Routes {
+    let base = base_path(domain.as_ref());
+    let guard = Guard::Needs(Permission::Resource(domain.resource(), Access::Read));
+    let endpoint = Endpoint { queries: queries.clone(), domain: Arc::clone(domain), cursor_key: cursor_key.clone() };
+    let (list, history) = (endpoint.clone(), endpoint.clone());
+    routes
+        .add(&Method::GET, &base, guard, move |caller: Verified, incoming: Incoming, uri: Uri, query: Parameters| {
+            let endpoint = list.clone();
+            async move { endpoint.list(caller.0, &incoming, &uri, query).await }
+        })
+        .add(
+            &Method::GET,
+            &format!("{base}/{{sk}}"),
+            guard,
+            move |caller: Verified, sk: EntityPath, incoming: Incoming, query: Parameters, request: Request| {
+                let endpoint = endpoint.clone();
+                async move { endpoint.get(caller.0, sk.0, &incoming, query, request.headers()).await }
+            },
+        )
+        .add(
+            &Method::GET,
+            &format!("{base}/{{sk}}/history"),
+            guard,
+            move |caller: Verified, sk: EntityPath, incoming: Incoming, uri: Uri, query: Parameters| {
+                let endpoint = history.clone();
+                async move { endpoint.history(caller.0, sk.0, &incoming, &uri, query).await }
+            },
+        )
+}
+
+impl Endpoint {
+    async fn get(
+        &self,
+        caller: Caller,
+        sk: SortKey,
+        incoming: &Incoming,
+        mut query: Parameters,
+        headers: &HeaderMap,
+    ) -> Result<Response, ApiError> {
+        let consistency = query.text("consistency");
+        let version: Option<Version> = query.value("version", A_VERSION)?;
+        let min_version: Option<Version> = query.value("minVersion", A_VERSION)?;
+        query.finish()?;
+        let strong = match consistency.as_deref() {
+            None | Some("eventual") => false,
+            Some("strong") => true,
+            Some(_) => return Err(RequestError::parameter("consistency", "must be strong or eventual").into()),
+        };
+        let domain = self.domain.as_ref();
+        let entity = match version {
+            Some(_) if consistency.is_some() || min_version.is_some() => {
+                let message = "is a version of its own: leave out consistency and minVersion";
+                return Err(RequestError::parameter("version", message).into());
+            }
+            Some(version) => self.queries.at_version(domain, caller.tenant, sk, version).await?,
+            None => self.queries.get(domain, caller.tenant, sk, strong, min_version).await?,
+        };
+        if min_version.is_some_and(|min| entity.version < min) {
+            return Err(RequestError::NotYetVisible.into());
+        }
+        let mut response = if is_known(headers, entity.version) {
+            StatusCode::NOT_MODIFIED.into_response()
+        } else {
+            success(StatusCode::OK, incoming, &EntityView::of(&entity), Extra::default(), None)?
+        };
+        set_entity_tag(&mut response, entity.version);
+        Ok(response)
+    }
+
+    async fn list(
+        &self,
+        caller: Caller,
+        incoming: &Incoming,
+        uri: &Uri,
+        mut query: Parameters,
+    ) -> Result<Response, ApiError> {
+        let domain = self.domain.as_ref();
+        let (limit, cursor) = (query.limit()?, query.text("cursor"));
+        let sort = query.text("sort").unwrap_or_default();
+        let (include_deleted, with_total) = (query.flag("includeDeleted")?, query.flag("total")?);
+        let mut filters = query.rest();
+        filters.sort_unstable();
+        let selection = serde_json::to_string(&(&filters, &sort, include_deleted)).unwrap_or_default();
+        let tenant = caller.tenant.clone();
+        let scope = ["list", domain.resource(), tenant.as_str(), &selection];
+        let after = cursor.map(|cursor| self.cursor_key.open(&scope, &cursor)).transpose()?;
+        let request = ListRequest { filters, sort, after, limit, include_deleted, with_total };
+        let page = self.queries.list(domain, caller.tenant, request).await?;
+        let views: Vec<_> = page.entities.iter().map(EntityView::of).collect();
+        let next = page.next.map(|position| self.cursor_key.seal(&scope, &position));
+        let extra = Extra { count: Some(views.len()), total_count: page.total, ..Extra::default() };
+        success(StatusCode::OK, incoming, &views, extra, Some(links(uri, next.as_deref())?))
+    }
+
+    async fn history(
+        &self,
+        caller: Caller,
+        sk: SortKey,
+        incoming: &Incoming,
+        uri: &Uri,
+        mut query: Parameters,
+    ) -> Result<Response, ApiError> {
+        let domain = self.domain.as_ref();
+        let (limit, cursor) = (query.limit()?, query.text("cursor"));
+        query.finish()?;
+        let (tenant, key) = (caller.tenant.clone(), sk.clone());
+        let scope = ["history", domain.resource(), tenant.as_str(), key.as_str()];
+        let before: Option<Version> = cursor.map(|cursor| self.cursor_key.open(&scope, &cursor)).transpose()?;
+        let (items, next) = self.queries.history(domain, caller.tenant, sk, before, limit).await?;
+        let entities: Vec<_> = items.iter().map(Entity::from).collect();
+        let views: Vec<_> = entities
+            .iter()
+            .zip(&items)
+            .map(|(entity, item)| EntityView::of(entity).with_events(&item.events))
+            .collect();
+        let next = next.map(|version| self.cursor_key.seal(&scope, &version));
+        let extra = Extra { count: Some(views.len()), ..Extra::default() };
+        success(StatusCode::OK, incoming, &views, extra, Some(links(uri, next.as_deref())?))
+    }
+}
+
+/// Whether the caller has that version already (`If-None-Match`, weak comparison).
+fn is_known(headers: &HeaderMap, version: Version) -> bool {
+    let tag = entity_tag(version);
+    let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    known
+        .flat_map(|list| list.split(','))
+        .map(str::trim)
+        .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+}
+
+/// The page's own address and, with the next cursor in it, that of the page after.
+fn links(uri: &Uri, next: Option<&str>) -> Result<Links, RequestError> {
+    let this = uri.path_and_query().map_or_else(|| uri.path().to_owned(), ToString::to_string);
+    let Some(cursor) = next else { return Ok(Links { this, next: None }) };
+    let mut link = format!("{}?", uri.path());
+    for (name, value) in Parameters::parse(uri.query().unwrap_or_default())?.rest() {
+        if name != "cursor" {
+            link.push_str(&format!("{}={}&", percent_encoded(&name), percent_encoded(&value)));
+        }
+    }
+    link.push_str(&format!("cursor={cursor}"));
+    Ok(Links { this, next: Some(link) })
+}

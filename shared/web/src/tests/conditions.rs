@@ -1,0 +1,117 @@
+//! What the stores and other callers do to a request.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ledgerline_app::Queries;
+use ledgerline_kernel::ports::{EntityList, EntityRead, ListPage, ListQuery, StoreError};
+use ledgerline_kernel::{DynDomain, Entity, EntityKey};
+use serde_json::json;
+
+use super::world::{World, product};
+
+const PRODUCT: &str = "/api/v1/products/p";
+
+#[tokio::test]
+async fn an_older_version_than_the_newest_is_a_conflict_that_names_it() {
+    let world = World::new();
+    world.create("p", "1").await;
+    world.change("PATCH", PRODUCT, "\"1\"", &json!({"name": "n2"})).await;
+    let header = world.change("PATCH", PRODUCT, "\"1\"", &json!({"name": "n3"})).await.expect(412, "VERSION_CONFLICT");
+    assert_eq!(header.json["currentVersion"], json!(2));
+    let body = world.ask("PATCH", PRODUCT, &[], r#"{"name": "n3", "version": 1}"#).await;
+    assert_eq!(body.expect(409, "VERSION_CONFLICT").json["currentVersion"], json!(2));
+    assert_eq!(world.stored().len(), 2);
+}
+
+#[tokio::test]
+async fn a_lost_race_at_the_same_version_is_a_conflict_that_names_the_winner() {
+    let world = World::new();
+    world.create("p", "1").await;
+    let twin = World::new();
+    twin.create("p", "1").await;
+    twin.change("PATCH", PRODUCT, "*", &json!({"name": "theirs"})).await;
+    let theirs = twin.stored().pop().unwrap();
+    world.ledger.before_next_append(move |ledger| ledger.insert(theirs));
+    let answer = world.change("PATCH", PRODUCT, "\"1\"", &json!({"name": "ours"})).await;
+    assert_eq!(answer.expect(412, "VERSION_CONFLICT").json["currentVersion"], json!(2));
+}
+
+#[tokio::test]
+async fn a_create_of_what_exists_is_refused_deleted_or_not() {
+    let world = World::new();
+    world.create("p", "1").await;
+    let create = || async { world.ask("POST", "/api/v1/products", &[], &product("p", "2").to_string()).await };
+    create().await.expect(409, "ALREADY_EXISTS");
+    world.change("DELETE", PRODUCT, "*", &json!(null)).await;
+    create().await.expect(409, "ALREADY_EXISTS");
+    assert_eq!(world.stored().len(), 2);
+}
+
+#[tokio::test]
+async fn a_domains_refusal_is_422_with_its_own_code() {
+    let world = World::new();
+    world.create("p", "1").await;
+    world.change("DELETE", PRODUCT, "*", &json!(null)).await;
+    let answer = world.change("PATCH", PRODUCT, "*", &json!({"name": "n"})).await.expect(422, "PRODUCT_DELETED");
+    assert_eq!(answer.json["detail"], json!("the product is deleted; restore it first"));
+}
+
+#[tokio::test]
+async fn a_contended_entity_is_409_with_retry_after() {
+    let world = World::new();
+    world.create("p", "1").await;
+    // Each time just before our append, somebody else's change takes the place.
+    let rival = World::new();
+    rival.create("p", "1").await;
+    for number in 0..6 {
+        rival.change("PATCH", PRODUCT, "*", &json!({"name": format!("rival {number}")})).await;
+        let theirs = rival.stored().pop().unwrap();
+        world.ledger.before_next_append(move |ledger| ledger.insert(theirs));
+    }
+    let answer = world.change("PATCH", PRODUCT, "*", &json!({"name": "ours"})).await.expect(409, "CONTENDED");
+    assert_eq!(answer.header("retry-after"), "1");
+}
+
+#[tokio::test]
+async fn a_ledger_that_is_not_available_is_503_with_retry_after_and_without_its_words() {
+    let world = World::new();
+    world.ledger.fail_next_append(StoreError::Unavailable { store: "dynamodb", reason: "secret host".to_owned() });
+    let answer = world.ask("POST", "/api/v1/products", &[], &product("p", "1").to_string()).await;
+    let answer = answer.expect(503, "UNAVAILABLE");
+    assert_eq!(answer.header("retry-after"), "1");
+    assert!(!answer.json.to_string().contains("secret") && !answer.json.to_string().contains("dynamodb"));
+    assert_eq!(world.stored(), []);
+}
+
+#[tokio::test]
+async fn a_ledger_that_refuses_is_500_without_its_words() {
+    let world = World::new();
+    world.ledger.fail_next_append(StoreError::Rejected { store: "dynamodb", reason: "secret table".to_owned() });
+    let answer = world.ask("POST", "/api/v1/products", &[], &product("p", "1").to_string()).await;
+    assert!(!answer.expect(500, "INTERNAL").json.to_string().contains("secret"));
+}
+
+#[tokio::test]
+async fn a_panicking_store_is_500_and_the_next_request_is_served() {
+    struct Panics;
+    #[async_trait]
+    impl EntityRead for Panics {
+        async fn get(&self, _: &EntityKey) -> Result<Option<Entity>, StoreError> {
+            panic!("secret state")
+        }
+    }
+    #[async_trait]
+    impl EntityList for Panics {
+        async fn list(&self, _: &dyn DynDomain, _: &ListQuery) -> Result<ListPage, StoreError> {
+            Err(StoreError::Unavailable { store: "postgres", reason: "secret host".to_owned() })
+        }
+    }
+    let world = World::new();
+    let ledger = Arc::new(world.ledger.clone());
+    let world = world.serving(|api| api.queries = Some(Queries::new(ledger, Arc::new(Panics), Arc::new(Panics))));
+    let answer = world.get(PRODUCT).await.expect(500, "INTERNAL");
+    assert_eq!(answer.header("content-type"), "application/problem+json");
+    assert!(!answer.json.to_string().contains("secret"));
+    assert_eq!(world.get("/api/v1/products").await.expect(503, "UNAVAILABLE").header("retry-after"), "1");
+}

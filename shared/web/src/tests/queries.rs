@@ -1,0 +1,190 @@
+use serde_json::{Value, json};
+
+use super::world::World;
+
+async fn world_with(prices: &[&str]) -> World {
+    let world = World::new();
+    for (index, price) in prices.iter().enumerate() {
+        world.create(&format!("p{index}"), price).await;
+    }
+    world.project().await;
+    world
+}
+
+fn column(answer: &Value, name: &str) -> Vec<Value> {
+    answer["data"].as_array().unwrap().iter().map(|entity| entity[name].clone()).collect()
+}
+
+#[tokio::test]
+async fn an_entity_is_read_with_its_version_as_the_tag() {
+    let world = world_with(&["1"]).await;
+    let answer = world.get("/api/v1/products/p0").await;
+    assert_eq!((answer.status.as_u16(), answer.header("etag")), (200, "\"1\""));
+    assert_eq!(answer.json["data"]["sk"], json!("p0"));
+    assert_eq!(answer.json["data"]["attributes"]["price"], json!("1"));
+    assert_eq!(answer.json["meta"]["changed"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_reader_who_knows_the_version_gets_304() {
+    let world = world_with(&["1"]).await;
+    for tag in ["\"1\"", "W/\"1\"", "\"9\", \"1\"", "*"] {
+        let answer = world.ask("GET", "/api/v1/products/p0", &[("if-none-match", tag)], "").await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.json, answer.header("etag")),
+            (304, &Value::Null, "\"1\""),
+            "{tag}"
+        );
+    }
+    let answer = world.ask("GET", "/api/v1/products/p0", &[("if-none-match", "\"2\"")], "").await;
+    assert_eq!(answer.status.as_u16(), 200);
+}
+
+#[tokio::test]
+async fn consistency_version_and_min_version_choose_what_is_read() {
+    let world = world_with(&["1"]).await;
+    world.change("PATCH", "/api/v1/products/p0", "*", &json!({"name": "second"})).await;
+    for (query, version) in [
+        ("", 1),
+        ("?consistency=eventual", 1),
+        ("?consistency=strong", 2),
+        ("?minVersion=1", 1),
+        ("?minVersion=2", 2),
+        ("?version=1", 1),
+        ("?version=2", 2),
+    ] {
+        let answer = world.get(&format!("/api/v1/products/p0{query}")).await;
+        assert_eq!(answer.json["data"]["version"], json!(version), "{query}");
+    }
+    world.get("/api/v1/products/p0?version=3").await.expect(404, "NOT_FOUND");
+    let behind = world.get("/api/v1/products/p0?minVersion=3").await.expect(503, "NOT_YET_VISIBLE");
+    assert_eq!(behind.header("retry-after"), "1");
+}
+
+#[tokio::test]
+async fn a_deleted_entity_is_still_read_and_says_so() {
+    let world = world_with(&["1"]).await;
+    world.change("DELETE", "/api/v1/products/p0", "*", &Value::Null).await;
+    world.project().await;
+    assert_eq!(world.get("/api/v1/products/p0").await.json["data"]["isDeleted"], json!(true));
+    assert_eq!(column(&world.get("/api/v1/products").await.json, "sk"), Vec::<Value>::new());
+    assert_eq!(column(&world.get("/api/v1/products?includeDeleted=true").await.json, "sk"), ["p0"]);
+}
+
+#[tokio::test]
+async fn head_answers_as_get_without_the_body() {
+    let world = world_with(&["1"]).await;
+    let answer = world.ask("HEAD", "/api/v1/products/p0", &[], "").await;
+    assert_eq!((answer.status.as_u16(), answer.header("etag"), &answer.json), (200, "\"1\"", &Value::Null));
+    let answer = world.ask("HEAD", "/api/v1/products/none", &[], "").await;
+    assert_eq!((answer.status.as_u16(), &answer.json), (404, &Value::Null));
+}
+
+#[tokio::test]
+async fn a_list_is_filtered_sorted_and_counted() {
+    let world = world_with(&["5", "30", "4", "100"]).await;
+    let answer = world.get("/api/v1/products?sort=-price&price.gte=5&price.lt=100&total=true").await.json;
+    assert_eq!(column(&answer, "sk"), ["p1", "p0"]);
+    assert_eq!((&answer["meta"]["count"], &answer["meta"]["totalCount"]), (&json!(2), &json!(2)));
+    assert_eq!(answer["links"], json!({"self": "/api/v1/products?sort=-price&price.gte=5&price.lt=100&total=true"}));
+    let answer = world.get("/api/v1/products?name=Product+p2").await.json;
+    assert_eq!(column(&answer, "sk"), ["p2"]);
+    assert_eq!(answer["meta"].get("totalCount"), None);
+}
+
+#[tokio::test]
+async fn next_links_lead_through_the_whole_list_once() {
+    let world = world_with(&["3", "1", "2", "2", "5"]).await;
+    let mut link = Some("/api/v1/products?limit=2&sort=price&category=Ideal".to_owned());
+    let mut seen = Vec::new();
+    while let Some(path) = link {
+        let answer = world.get(&path).await;
+        assert_eq!(answer.status.as_u16(), 200, "{}", answer.json);
+        seen.extend(column(&answer.json, "sk"));
+        link = answer.json["links"]["next"].as_str().map(str::to_owned);
+    }
+    assert_eq!(seen, ["p1", "p2", "p3", "p0", "p4"]);
+}
+
+#[tokio::test]
+async fn a_cursor_works_only_with_the_list_it_was_handed_out_for() {
+    let world = world_with(&["3", "1", "2"]).await;
+    let first = world.get("/api/v1/products?limit=1&sort=price").await.json;
+    let next = first["links"]["next"].as_str().unwrap();
+    let cursor = next.split("cursor=").nth(1).unwrap();
+    for path in [
+        format!("/api/v1/products?limit=1&sort=-price&cursor={cursor}"),
+        format!("/api/v1/products?limit=1&cursor={cursor}"),
+        format!("/api/v1/products?limit=1&sort=price&category=Ideal&cursor={cursor}"),
+        format!("/api/v1/products?limit=1&sort=price&includeDeleted=true&cursor={cursor}"),
+        format!("/api/v1/products/p0/history?cursor={cursor}"),
+        format!("/api/v1/products?limit=1&sort=price&cursor={cursor}x"),
+        "/api/v1/products?cursor=".to_owned(),
+        "/api/v1/products?cursor=%F0%9F%92%8E".to_owned(),
+    ] {
+        world.get(&path).await.expect(400, "INVALID_CURSOR");
+    }
+    let page = world.get(&format!("/api/v1/products?limit=2&sort=price&cursor={cursor}")).await;
+    assert_eq!(column(&page.json, "sk"), ["p2", "p0"], "another page size is no other list");
+}
+
+#[tokio::test]
+async fn a_history_is_every_version_with_its_events_newest_first() {
+    let world = world_with(&["1"]).await;
+    for name in ["b", "c", "d", "e"] {
+        world.change("PATCH", "/api/v1/products/p0", "*", &json!({"name": name})).await;
+    }
+    let first = world.get("/api/v1/products/p0/history?limit=2").await.json;
+    assert_eq!(column(&first, "version"), [5, 4]);
+    assert_eq!(column(&first, "name"), ["e", "d"]);
+    let event = &first["data"][0]["events"][0];
+    assert!(event["type"].is_string() && event["v"].is_u64() && event["data"].is_object(), "{event}");
+    let mut link = first["links"]["next"].as_str().map(str::to_owned);
+    let mut older = Vec::new();
+    while let Some(path) = link {
+        let page = world.get(&path).await.json;
+        older.extend(column(&page, "version"));
+        link = page["links"]["next"].as_str().map(str::to_owned);
+    }
+    assert_eq!(older, [3, 2, 1]);
+}
+
+#[tokio::test]
+async fn a_read_sees_an_entity_that_is_not_projected_yet() {
+    let world = World::new();
+    world.create("p", "1").await;
+    assert_eq!(world.get("/api/v1/products/p").await.status.as_u16(), 200);
+}
+
+#[tokio::test]
+async fn nonsense_in_the_query_is_400_and_named() {
+    let world = world_with(&["1"]).await;
+    for (path, name) in [
+        ("/api/v1/products?limit=0", "limit"),
+        ("/api/v1/products?limit=101", "limit"),
+        ("/api/v1/products?limit=ten", "limit"),
+        ("/api/v1/products?limit=5&limit=5", "limit"),
+        ("/api/v1/products?sort=colour", "sort"),
+        ("/api/v1/products?sort=price,-price", "sort"),
+        ("/api/v1/products?sort=specification", "sort"),
+        ("/api/v1/products?colour=red", "colour"),
+        ("/api/v1/products?price=cheap", "price"),
+        ("/api/v1/products?price.near=1", "price.near"),
+        ("/api/v1/products?name=%00", "name"),
+        ("/api/v1/products?name=%FF", "%FF"),
+        ("/api/v1/products?total=yes", "total"),
+        ("/api/v1/products?includeDeleted=1", "includeDeleted"),
+        ("/api/v1/products?tenantCode=globex", "tenantCode"),
+        ("/api/v1/products/p0?consistency=maybe", "consistency"),
+        ("/api/v1/products/p0?version=0", "version"),
+        ("/api/v1/products/p0?version=1.0", "version"),
+        ("/api/v1/products/p0?version=1&minVersion=1", "version"),
+        ("/api/v1/products/p0?minVersion=-1", "minVersion"),
+        ("/api/v1/products/p0?expand=all", "expand"),
+        ("/api/v1/products/p0/history?limit=0", "limit"),
+        ("/api/v1/products/p0/history?sort=version", "sort"),
+    ] {
+        let answer = world.get(path).await.expect(400, "INVALID_PARAMETER");
+        assert_eq!(answer.json["errors"][0]["path"], json!(name), "{path}");
+    }
+}
