@@ -1,0 +1,224 @@
+//! The command line.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use indicatif::ProgressBar;
+use ledgerline_kernel::TenantCode;
+use tokio::signal::unix::{SignalKind, signal};
+use url::Url;
+
+use crate::banner;
+use crate::host::{Host, HostOptions, Serving};
+use crate::issuer::{Claims, IssuerKey};
+
+/// Ledgerline on this machine: the API, its functions and its stores in one process.
+///
+/// Without a subcommand it serves the API.
+#[derive(Debug, Parser)]
+#[command(name = "ledgerline", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+    /// Where state is kept
+    #[arg(long, global = true, default_value = ".ledgerline", env = "LEDGERLINE_DATA_DIR", value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Print one JSON object as the last line, for scripts
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the stores, the token issuer and the event source mappings for functions served by `cargo lambda watch`
+    Stack(StackArgs),
+    /// Print a token of the local issuer
+    Token(TokenArgs),
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    #[command(flatten)]
+    host: HostArgs,
+    /// Load the demo catalogue: 1,200 diamonds, for tenant `demo`
+    #[arg(long)]
+    seed: bool,
+}
+
+#[derive(Debug, Args)]
+struct StackArgs {
+    #[command(flatten)]
+    host: HostArgs,
+    /// Where `cargo lambda watch` serves the functions
+    #[arg(long, default_value = "http://127.0.0.1:9000", value_name = "URL")]
+    watch: Url,
+}
+
+#[derive(Debug, Clone, Args)]
+struct HostArgs {
+    /// The port on 127.0.0.1; 0 picks a free one
+    #[arg(long, default_value_t = 3000, value_name = "PORT")]
+    port: u16,
+    /// Keep nothing: all state is gone when the host stops
+    #[arg(long)]
+    ephemeral: bool,
+    /// The template to read [default: ./template.yaml, else the built-in one]
+    #[arg(long, value_name = "FILE")]
+    template: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct TokenArgs {
+    /// The tenant that the bearer acts for
+    #[arg(long, default_value = banner::TENANT)]
+    tenant: TenantCode,
+    /// What the bearer may do
+    #[arg(long, default_value = "admin", value_parser = ["viewer", "editor", "admin", "system_admin"])]
+    role: String,
+    /// The bearer's name
+    #[arg(long, default_value = "local-user")]
+    user: String,
+    /// How long it is good for: a number and s, m, h or d
+    #[arg(long, default_value = "12h", value_parser = parse_duration)]
+    expires_in: Duration,
+}
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// If it could not all be done; the error's chain says why, and where possible what to do.
+pub fn run(cli: &Cli) -> anyhow::Result<()> {
+    match &cli.command {
+        Some(Command::Token(token)) => print_token(cli, token),
+        Some(Command::Stack(stack)) => {
+            let options = cli.host_options(&stack.host, Serving::Watch(stack.watch.clone()));
+            run_host(options, false, cli.json)
+        }
+        None => run_host(cli.host_options(&cli.serve.host, Serving::InProcess), cli.serve.seed, cli.json),
+    }
+}
+
+impl Cli {
+    fn host_options(&self, host: &HostArgs, serving: Serving) -> HostOptions {
+        HostOptions {
+            port: host.port,
+            data_dir: self.data_dir.clone(),
+            ephemeral: host.ephemeral,
+            template: host.template.clone(),
+            database_url: std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()),
+            serving,
+        }
+    }
+}
+
+fn print_token(cli: &Cli, args: &TokenArgs) -> anyhow::Result<()> {
+    let claims = Claims {
+        tenant: args.tenant.to_string(),
+        role: args.role.clone(),
+        user: args.user.clone(),
+        expires_in: args.expires_in,
+    };
+    let token = IssuerKey::of_data_dir(&cli.data_dir)?.token(&claims)?;
+    match cli.json {
+        true => print(&serde_json::json!({ "token": token }).to_string()),
+        false => print(&token),
+    }
+}
+
+fn run_host(options: HostOptions, seed: bool, json: bool) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
+    let done = runtime.block_on(async {
+        let mut stopping = Stopping::listen()?;
+        let spinner = ProgressBar::new_spinner().with_message("starting the stores and the functions");
+        spinner.enable_steady_tick(Duration::from_millis(100));
+        let host = tokio::select! {
+            host = Box::pin(Host::start(options)) => host,
+            () = stopping.asked() => return Ok(()),
+        };
+        spinner.finish_and_clear();
+        let host = host?;
+        let seeded = tokio::select! {
+            seeded = host.seed_if(seed) => seeded,
+            () = stopping.asked() => Ok(None),
+        };
+        let shown = seeded.and_then(|seeded| {
+            let text = if json { banner::json(&host, seeded)? } else { banner::text(&host, seeded) };
+            print(&text)
+        });
+        if shown.is_ok() {
+            stopping.asked().await;
+        }
+        tracing::debug!("stopping");
+        tokio::select! {
+            stopped = host.stop() => shown.and(stopped),
+            () = stopping.asked() => std::process::exit(130),
+        }
+    });
+    // What a timed-out invocation left running is not waited for.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    done
+}
+
+/// Ctrl-C and SIGTERM.
+struct Stopping {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Stopping {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).context("cannot write to standard output")
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a number and s, m, h or d, such as 12h");
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return Err(wrong()),
+    };
+    let number: u32 = number.parse().map_err(|_| wrong())?;
+    Ok(Duration::from_secs(u64::from(number) * seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_duration_is_a_number_and_a_unit() {
+        assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("2d"), Ok(Duration::from_secs(172_800)));
+        for wrong in ["", "12", "h", "-1h", "1.5h", "12ħ"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Where a host keeps its state, who is using it, and at which addresses.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
+
+/// The directory of a host's state, held by this process alone until it is dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    ephemeral: Option<tempfile::TempDir>,
+    // The operating system releases it with the process, however that ends.
+    _lock: File,
+}
+
+/// A running host, as it is recorded in its data directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostRecord {
+    /// Its process.
+    pub pid: u32,
+    /// Where it answers.
+    pub url: String,
+    /// Its DynamoDB.
+    pub dynamodb: String,
+    /// Its Postgres.
+    pub database: String,
+}
+
+impl DataDir {
+    /// Takes a directory, making it if need be.
+    ///
+    /// # Errors
+    /// If another host holds it (the error says which), or it cannot be made.
+    pub fn take(path: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(path).with_context(|| format!("cannot make the data directory {}", path.display()))?;
+        // Absolute, because Postgres is told of it and does not run in this directory.
+        let path = path.canonicalize().with_context(|| format!("cannot find {}", path.display()))?;
+        let lock = Self::lock(&path)?;
+        Ok(Self { path, ephemeral: None, _lock: lock })
+    }
+
+    /// Takes a directory that is removed in the end.
+    ///
+    /// # Errors
+    /// If none can be made.
+    pub fn ephemeral() -> anyhow::Result<Self> {
+        let made =
+            tempfile::Builder::new().prefix("ledgerline-").tempdir().context("cannot make a temporary directory")?;
+        let lock = Self::lock(made.path())?;
+        Ok(Self { path: made.path().to_owned(), ephemeral: Some(made), _lock: lock })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is gone when the host stops.
+    #[must_use]
+    pub fn is_ephemeral(&self) -> bool {
+        self.ephemeral.is_some()
+    }
+
+    /// Writes down that this process serves at these addresses.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn record(&self, record: &HostRecord) -> anyhow::Result<()> {
+        let path = self.path.join(RECORD);
+        std::fs::write(&path, serde_json::to_vec_pretty(record)?)
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Forgets what [`record`](Self::record) wrote.
+    pub fn forget_record(&self) {
+        if let Err(error) = std::fs::remove_file(self.path.join(RECORD)) {
+            tracing::debug!("no {RECORD} to remove: {error}");
+        }
+    }
+
+    /// A secret or an id that is made once and stays with the directory.
+    ///
+    /// # Errors
+    /// If the file can be neither read nor written.
+    pub fn lasting(&self, name: &str) -> anyhow::Result<String> {
+        let path = self.path.join(name);
+        match std::fs::read_to_string(&path) {
+            Ok(text) if !text.is_empty() => return Ok(text),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+        // Two ULIDs: 160 random bits and no other dependency.
+        let made = format!("{}{}", ulid::Ulid::generate(), ulid::Ulid::generate());
+        std::fs::write(&path, &made).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(made)
+    }
+
+    fn lock(path: &Path) -> anyhow::Result<File> {
+        let lock_path = path.join("lock");
+        let lock = File::create(&lock_path).with_context(|| format!("cannot write {}", lock_path.display()))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(lock),
+            Err(TryLockError::WouldBlock) => {
+                let who = match read_record(path) {
+                    Some(record) => format!("process {} at {}", record.pid, record.url),
+                    None => "another process".to_owned(),
+                };
+                bail!(
+                    "{} is in use by {who}; stop that host, or take another --data-dir or --ephemeral",
+                    path.display()
+                )
+            }
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("cannot lock {}", lock_path.display()))
+            }
+        }
+    }
+}
+
+const RECORD: &str = "host.json";
+
+/// What was last recorded in a directory. The host may be gone: only its lock tells.
+#[must_use]
+pub fn read_record(dir: &Path) -> Option<HostRecord> {
+    serde_json::from_slice(&std::fs::read(dir.join(RECORD)).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_in_use_is_refused_with_the_name_of_its_user() {
+        let root = tempfile::tempdir().unwrap();
+        let held = DataDir::take(root.path()).unwrap();
+        let record = HostRecord {
+            pid: 4711,
+            url: "http://127.0.0.1:3000".to_owned(),
+            dynamodb: String::new(),
+            database: String::new(),
+        };
+        held.record(&record).unwrap();
+        let refusal = DataDir::take(root.path()).unwrap_err().to_string();
+        assert!(refusal.contains("4711") && refusal.contains("http://127.0.0.1:3000"), "{refusal}");
+    }
+
+    #[test]
+    fn a_directory_whose_user_is_gone_can_be_taken_with_all_that_it_left() {
+        let root = tempfile::tempdir().unwrap();
+        let first = DataDir::take(root.path()).unwrap();
+        let id = first.lasting("id").unwrap();
+        drop(first);
+        std::fs::write(root.path().join(RECORD), r#"{"pid":1,"url":"x","dynamodb":"x","database":"x"}"#).unwrap();
+        let second = DataDir::take(root.path()).unwrap();
+        assert_eq!(second.lasting("id").unwrap(), id);
+    }
+}

@@ -1,0 +1,189 @@
+//! API Gateway's HTTP API on loopback: HTTP in, function events out.
+
+mod event;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{Response, StatusCode};
+use axum::response::IntoResponse as _;
+use axum::routing::get;
+use axum::{Json, Router};
+use chrono::Utc;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tower::ServiceExt as _;
+
+use crate::event_source::Invoke;
+use crate::issuer::{ISSUER, KeySet};
+use crate::routes::{self, Route};
+use event::{Arrival, raw_path, to_event, to_response};
+
+/// API Gateway's limit on a request body, in bytes.
+const BODY_LIMIT: usize = 10 * 1024 * 1024;
+
+/// How long open requests may take once the gateway stops.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// The gateway, serving until it is stopped.
+pub struct Gateway {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    router: Router,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+/// A bound port that answers only once [`Gateway::start`] is called: the functions' settings hold
+/// its address before there are functions.
+pub struct Door {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+struct Shared {
+    routes: Vec<Route>,
+    keys: KeySet,
+    /// Set once everything is up.
+    functions: OnceLock<Arc<dyn Invoke>>,
+}
+
+impl Door {
+    /// Binds a port on loopback; 0 picks one.
+    ///
+    /// # Errors
+    /// If the port is taken.
+    pub async fn bind(port: u16) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await;
+        let listener = listener
+            .with_context(|| format!("cannot listen on port {port}; take another with --port, or 0 for any"))?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where the gateway will answer: `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Gateway {
+    /// Opens the door: the key set answers at once, everything else with 503 until
+    /// [`ready`](Self::ready).
+    #[must_use]
+    pub fn start(door: Door, routes: Vec<Route>, keys: KeySet) -> Self {
+        let shared = Arc::new(Shared { routes, keys, functions: OnceLock::new() });
+        let router = Router::new()
+            .route("/.well-known/jwks.json", get(jwks))
+            .route("/.well-known/openid-configuration", get(openid_configuration))
+            .fallback(handle)
+            .with_state(Arc::clone(&shared));
+        let (stop, mut stopped) = watch::channel(false);
+        let service = router.clone().into_make_service_with_connect_info::<SocketAddr>();
+        let serving = tokio::spawn(async move {
+            let until_stopped = async move {
+                // An error means that the gateway was dropped: stop then, too.
+                let _gone = stopped.wait_for(|stop| *stop).await;
+            };
+            axum::serve(door.listener, service).with_graceful_shutdown(until_stopped).await
+        });
+        Self { address: door.address, shared, router, stop, serving }
+    }
+
+    /// Says that everything is up, and hands over the functions behind the routes.
+    pub fn ready(&self, functions: Arc<dyn Invoke>) {
+        if self.shared.functions.set(functions).is_err() {
+            tracing::debug!("the gateway was ready before");
+        }
+    }
+
+    /// Answers a request that comes from this process, as if it had come over the network.
+    pub async fn answer(&self, mut request: Request) -> Response<Body> {
+        request.extensions_mut().insert(ConnectInfo(self.address));
+        match self.router.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Where it answers: `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Takes no more requests and waits for those that are open, for a few seconds.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        if tokio::time::timeout(GRACE, self.serving).await.is_err() {
+            tracing::warn!("requests were still open after {} s and are cut off", GRACE.as_secs());
+        }
+    }
+}
+
+async fn jwks(State(shared): State<Arc<Shared>>) -> Response<Body> {
+    Json(shared.keys.current()).into_response()
+}
+
+async fn openid_configuration(request: Request) -> Response<Body> {
+    let host = request.headers().get("host").and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1");
+    Json(json!({
+        "issuer": ISSUER,
+        "jwks_uri": format!("http://{host}/.well-known/jwks.json"),
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "response_types_supported": ["token"],
+        "subject_types_supported": ["public"],
+    }))
+    .into_response()
+}
+
+async fn handle(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response<Body> {
+    let (request, body) = request.into_parts();
+    let path = raw_path(&request);
+    let Some(functions) = shared.functions.get() else {
+        return message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+    };
+    let Some((route, parameters)) = routes::find(&shared.routes, request.method.as_str(), &path) else {
+        return message(StatusCode::NOT_FOUND, "Not Found");
+    };
+    let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
+        return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Long");
+    };
+    let request_id = ulid::Ulid::generate().to_string();
+    let arrival = Arrival { request: &request, body: &body, peer, request_id: &request_id, time: Utc::now() };
+    let event = to_event(&arrival, route.pattern.key(), parameters).to_string();
+    let answer = match functions.invoke(&route.function, event).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            tracing::error!(function = route.function, request.id = request_id, "the function failed: {error}");
+            return message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+        }
+    };
+    let mut response = to_response(&answer).unwrap_or_else(|error| {
+        tracing::error!(function = route.function, request.id = request_id, "the answer makes no sense: {error:#}");
+        message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+    });
+    if let Ok(request_id) = request_id.parse() {
+        response.headers_mut().entry("apigw-requestid").or_insert(request_id);
+    }
+    response
+}
+
+fn message(status: StatusCode, text: &str) -> Response<Body> {
+    (status, Json(json!({ "message": text }))).into_response()
+}
+
+#[cfg(test)]
+#[path = "gateway_tests.rs"]
+mod tests;

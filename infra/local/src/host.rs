@@ -1,0 +1,300 @@
+//! The local host: what `template.yaml` deploys, on one machine.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use ledgerline_lambda::{Config, http};
+use ledgerline_stores::PostgresKind;
+use ledgerline_views_postgres::PostgresViews;
+use url::Url;
+use {ledgerline_command_api as command_api, ledgerline_data_sync as data_sync, ledgerline_query_api as query_api};
+
+use crate::banner::TENANT;
+use crate::data_dir::{DataDir, HostRecord};
+use crate::event_source::Invoke;
+use crate::functions::InProcess;
+use crate::gateway::{Door, Gateway};
+use crate::issuer::{AUDIENCE, Claims, ISSUER, IssuerKey, KeySet};
+use crate::mappings::Mappings;
+use crate::seed::{self, Seeded};
+use crate::stack::{WatchServer, env_file};
+use crate::stores::Stores;
+use crate::template::{Function, Scope, Template};
+
+/// How long the printed token is good for.
+const TOKEN_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// What to run, and how.
+#[derive(Debug, Clone)]
+pub struct HostOptions {
+    /// The gateway's port on 127.0.0.1; 0 picks one.
+    pub port: u16,
+    /// Where state is kept. With `ephemeral`, only the issuer's key is read there.
+    pub data_dir: PathBuf,
+    /// Keeps nothing.
+    pub ephemeral: bool,
+    /// The template, if not the usual one.
+    pub template: Option<PathBuf>,
+    /// A Postgres that runs already.
+    pub database_url: Option<String>,
+    /// Where the functions are.
+    pub serving: Serving,
+}
+
+/// Where the functions are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Serving {
+    /// In this process, behind the gateway.
+    InProcess,
+    /// Served by `cargo lambda watch` at this address, behind no gateway.
+    Watch(Url),
+}
+
+/// A running host.
+pub struct Host {
+    options: HostOptions,
+    dir: DataDir,
+    gateway: Gateway,
+    mappings: Mappings,
+    stores: Stores,
+    token: String,
+    env_file: Option<PathBuf>,
+    fixture_keys: Option<PathBuf>,
+}
+
+impl Host {
+    /// Starts everything, in an order in which nothing needs what is not there yet; it is all up
+    /// when this returns.
+    ///
+    /// # Errors
+    /// If anything cannot be started. What was started is stopped again.
+    pub async fn start(options: HostOptions) -> anyhow::Result<Self> {
+        let template = Template::load(options.template.as_deref())?;
+        let dir = match options.ephemeral {
+            true => DataDir::ephemeral()?,
+            false => DataDir::take(&options.data_dir)?,
+        };
+        say_what_is_missing(&template);
+        let door = Door::bind(options.port).await?;
+        let key = match options.ephemeral {
+            true => IssuerKey::generate()?,
+            false => IssuerKey::of_data_dir(dir.path())?,
+        };
+        let claims = Claims {
+            tenant: TENANT.to_owned(),
+            role: "admin".to_owned(),
+            user: "local-user".to_owned(),
+            expires_in: TOKEN_LIFE,
+        };
+        let token = key.token(&claims)?;
+        let keys = KeySet::new(&key).with_data_dir(options.data_dir.clone());
+        let (keys, routes) = match &options.serving {
+            Serving::InProcess => (keys, template.routes.clone()),
+            Serving::Watch(_) => (keys.with_fixtures(), Vec::new()),
+        };
+        let fixture_keys = keys.fixtures().map(Path::to_owned);
+        let gateway = Gateway::start(door, routes, keys);
+
+        let stores = Stores::start(&dir, options.database_url.clone(), &template).await?;
+        let settings = Settings::new(&template, &gateway, &dir, &stores)?;
+        stores.ensure_read_models(&Config::new(lookup(settings.all()?))).await?;
+        let mut env_path = None;
+        let functions: Arc<dyn Invoke> = match &options.serving {
+            Serving::InProcess => Arc::new(build_functions(&settings, &stores).await?),
+            Serving::Watch(url) => {
+                let path = dir.path().join("lambda.env");
+                std::fs::write(&path, env_file(&settings.all()?)?)
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+                env_path = Some(path);
+                Arc::new(WatchServer::new(url.clone()))
+            }
+        };
+        let mappings = Mappings::start(&template, &stores, &dir, &functions).await?;
+        gateway.ready(functions);
+        let record = HostRecord {
+            pid: std::process::id(),
+            url: gateway.url(),
+            dynamodb: stores.dynamo.endpoint().to_owned(),
+            database: stores.postgres.url().to_owned(),
+        };
+        dir.record(&record)?;
+        Ok(Self { options, dir, gateway, mappings, stores, token, env_file: env_path, fixture_keys })
+    }
+
+    /// Loads the demo catalogue if asked to, and waits until it is in the read models.
+    ///
+    /// # Errors
+    /// If a product is refused.
+    pub async fn seed_if(&self, asked: bool) -> anyhow::Result<Option<Seeded>> {
+        if !asked {
+            return Ok(None);
+        }
+        let begun = std::time::Instant::now();
+        let mut seeded = seed::seed(&self.gateway, &self.token).await.context("cannot load the demo catalogue")?;
+        self.mappings.caught_up().await?;
+        seeded.took = begun.elapsed();
+        Ok(Some(seeded))
+    }
+
+    /// Stops in the order in which work flows, so that nothing loses what it depends on: gateway,
+    /// mappings, Postgres, DynamoDB.
+    ///
+    /// # Errors
+    /// If a part did not stop cleanly; the others were stopped all the same.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.gateway.stop().await;
+        self.mappings.stop().await;
+        let stopped = self.stores.stop().await;
+        self.dir.forget_record();
+        stopped
+    }
+
+    /// Where the API is, `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.gateway.url()
+    }
+
+    /// A token for tenant `demo`.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Which Postgres is used.
+    #[must_use]
+    pub fn postgres(&self) -> PostgresKind {
+        self.stores.postgres.kind()
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn database_url(&self) -> &str {
+        self.stores.postgres.url()
+    }
+
+    /// Where DynamoDB is.
+    #[must_use]
+    pub fn dynamodb(&self) -> &str {
+        self.stores.dynamo.endpoint()
+    }
+
+    /// Where state is kept; none if it is not.
+    #[must_use]
+    pub fn data_dir(&self) -> Option<&Path> {
+        (!self.dir.is_ephemeral()).then(|| self.dir.path())
+    }
+
+    /// Where the functions are.
+    #[must_use]
+    pub fn serving(&self) -> &Serving {
+        &self.options.serving
+    }
+
+    /// What `cargo lambda watch --env-file` takes.
+    #[must_use]
+    pub fn env_file(&self) -> Option<PathBuf> {
+        self.env_file.clone()
+    }
+
+    /// The file with the keys of the tokens in `events/`, if they are accepted.
+    #[must_use]
+    pub fn fixture_keys(&self) -> Option<String> {
+        self.fixture_keys.as_ref().map(|path| path.display().to_string())
+    }
+}
+
+fn say_what_is_missing(template: &Template) {
+    if !template.not_local.is_empty() {
+        tracing::info!("not run here, though {} has them: {}", template.origin, template.not_local.join(", "));
+    }
+}
+
+/// What the functions find in their environment.
+struct Settings<'a> {
+    template: &'a Template,
+    scope: Scope,
+    local: BTreeMap<String, String>,
+}
+
+impl<'a> Settings<'a> {
+    fn new(template: &'a Template, gateway: &Gateway, dir: &DataDir, stores: &Stores) -> anyhow::Result<Self> {
+        let parameters = [
+            ("JwtIssuer", ISSUER.to_owned()),
+            ("JwtAudience", AUDIENCE.to_owned()),
+            ("JwksUrl", format!("{}/.well-known/jwks.json", gateway.url())),
+            ("DatabaseUrl", stores.postgres.url().to_owned()),
+            ("CursorKey", dir.lasting("cursor-key")?),
+        ];
+        let local = [
+            ("AWS_ENDPOINT_URL_DYNAMODB", stores.dynamo.endpoint()),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", "local"),
+            ("AWS_SECRET_ACCESS_KEY", "local"),
+        ];
+        Ok(Self {
+            template,
+            scope: Scope {
+                parameters: parameters.map(|(name, value)| (name.to_owned(), value)).into(),
+                resources: template.table_names(),
+            },
+            local: local.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        })
+    }
+
+    fn of(&self, function: &Function) -> anyhow::Result<BTreeMap<String, String>> {
+        let mut environment = self.template.environment(function, &self.scope)?;
+        environment.extend(self.local.clone());
+        Ok(environment)
+    }
+
+    /// All functions' settings in one, for processes that share an environment.
+    fn all(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let mut all = BTreeMap::new();
+        for function in &self.template.functions {
+            all.extend(self.of(function)?);
+        }
+        Ok(all)
+    }
+}
+
+/// Builds the functions that this binary contains, as the template sets them up.
+async fn build_functions(settings: &Settings<'_>, stores: &Stores) -> anyhow::Result<InProcess> {
+    let views = || PostgresViews::new(stores.pool.clone());
+    let mut functions = InProcess::default();
+    for function in &settings.template.functions {
+        let config = Config::new(lookup(settings.of(function)?));
+        let (binary, timeout) = (function.binary.as_str(), function.timeout);
+        let cannot_start = || format!("the function {binary} cannot start");
+        match binary {
+            "command-api" => {
+                let deps = command_api::Deps::from_config(&config).await.with_context(cannot_start)?;
+                functions.add(binary, timeout, http::service(command_api::service(deps)));
+            }
+            "query-api" => {
+                let deps = query_api::Deps::with_views(&config, views()).await.with_context(cannot_start)?;
+                functions.add(binary, timeout, http::service(query_api::service(deps)));
+            }
+            "data-sync" => {
+                let deps = data_sync::Deps::with_views(&config, views()).await.with_context(cannot_start)?;
+                functions.add(binary, timeout, data_sync::service(deps));
+            }
+            _ => tracing::warn!(
+                "{} names the function {binary}, which this host does not contain",
+                settings.template.origin
+            ),
+        }
+    }
+    Ok(functions)
+}
+
+fn lookup(environment: BTreeMap<String, String>) -> impl Fn(&str) -> Option<String> + Send + Sync + 'static {
+    move |name| environment.get(name).cloned()
+}
+
+#[cfg(test)]
+#[path = "host_tests.rs"]
+mod tests;

@@ -1,0 +1,61 @@
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use serde_json::{Value, json};
+
+use super::*;
+
+fn options(data_dir: &Path) -> HostOptions {
+    HostOptions {
+        port: 0,
+        data_dir: data_dir.to_owned(),
+        ephemeral: false,
+        template: None,
+        database_url: None,
+        serving: Serving::InProcess,
+    }
+}
+
+async fn call(host: &Host, method: &str, path: &str, body: Value) -> (u16, Value) {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(AUTHORIZATION, format!("Bearer {}", host.token()))
+        .header(CONTENT_TYPE, "application/json")
+        .body(Body::from(if body.is_null() { String::new() } else { body.to_string() }))
+        .unwrap();
+    let response = host.gateway.answer(request).await;
+    let status = response.status().as_u16();
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap())
+}
+
+async fn listed(host: &Host) -> Vec<String> {
+    let (status, body) = call(host, "GET", "/api/v1/products?sort=code", Value::Null).await;
+    assert_eq!(status, 200, "{body}");
+    body["data"].as_array().unwrap().iter().map(|entity| entity["sk"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_created_is_listed_also_after_a_restart_and_without_the_old_postgres() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("state");
+    let host = Host::start(options(&dir)).await.unwrap();
+    let product = json!({ "sk": "P-1", "code": "P-1", "name": "One", "attributes": { "price": "12.50" } });
+    let (status, body) = call(&host, "POST", "/api/v1/products", product).await;
+    assert_eq!(status, 201, "{body}");
+    host.mappings.caught_up().await.unwrap();
+    assert_eq!(listed(&host).await, ["P-1"]);
+    assert!(dir.join("host.json").exists());
+    host.stop().await.unwrap();
+    assert!(!dir.join("host.json").exists());
+
+    let host = Host::start(options(&dir)).await.unwrap();
+    assert_eq!(listed(&host).await, ["P-1"]);
+    host.stop().await.unwrap();
+
+    std::fs::remove_dir_all(dir.join("postgres")).unwrap();
+    let host = Host::start(options(&dir)).await.unwrap();
+    assert_eq!(listed(&host).await, ["P-1"]);
+    host.stop().await.unwrap();
+}

@@ -1,0 +1,70 @@
+//! Functions that somebody else serves: `cargo lambda watch`, by its Invoke API.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use url::Url;
+
+use crate::event_source::{Invoke, InvokeError};
+
+/// Lambda's limit on a function's answer, in bytes.
+const ANSWER_LIMIT: usize = 6 * 1024 * 1024;
+
+/// Longer than any function's timeout, because the first call of a function compiles it.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// The functions that `cargo lambda watch` serves.
+pub struct WatchServer {
+    url: Url,
+    client: Client<HttpConnector, Body>,
+}
+
+impl WatchServer {
+    /// The one at this address. It need not be up yet.
+    #[must_use]
+    pub fn new(url: Url) -> Self {
+        Self { url, client: Client::builder(TokioExecutor::new()).build_http() }
+    }
+
+    async fn post(&self, function: &str, event: String) -> anyhow::Result<Result<String, String>> {
+        let url = self.url.join(&format!("2015-03-31/functions/{function}/invocations"))?;
+        let request = Request::post(url.as_str()).header("content-type", "application/json").body(Body::from(event))?;
+        let response = tokio::time::timeout(PATIENCE, self.client.request(request)).await??;
+        let failed = response.status() != StatusCode::OK || response.headers().contains_key("x-amz-function-error");
+        let body = to_bytes(Body::new(response.into_body()), ANSWER_LIMIT).await?;
+        let body = String::from_utf8_lossy(&body).into_owned();
+        Ok(if failed { Err(body) } else { Ok(body) })
+    }
+}
+
+#[async_trait]
+impl Invoke for WatchServer {
+    async fn invoke(&self, function: &str, event: String) -> Result<String, InvokeError> {
+        match self.post(function, event).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(body)) => Err(InvokeError::Failed(body)),
+            Err(error) => Err(InvokeError::Unavailable(format!("{} does not answer: {error:#}", self.url))),
+        }
+    }
+}
+
+/// The file that `cargo lambda watch --env-file` takes.
+///
+/// # Errors
+/// If a value holds a line break, which such a file cannot express.
+pub fn env_file(environment: &BTreeMap<String, String>) -> anyhow::Result<String> {
+    let mut text = String::new();
+    for (name, value) in environment {
+        anyhow::ensure!(!value.contains('\n'), "{name} holds a line break");
+        writeln!(text, "{name}={value}").context("out of memory")?;
+    }
+    Ok(text)
+}

@@ -1,0 +1,110 @@
+use super::*;
+
+fn scope(template: &Template) -> Scope {
+    let parameters = [
+        ("JwtIssuer", "https://issuer.test"),
+        ("JwtAudience", "ledgerline"),
+        ("JwksUrl", "http://127.0.0.1:1/jwks"),
+        ("DatabaseUrl", "postgres://db.test/ledgerline"),
+        ("CursorKey", "key"),
+    ];
+    Scope {
+        parameters: parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        resources: template.table_names(),
+    }
+}
+
+#[test]
+fn the_deployed_functions_get_their_environment() {
+    let template = Template::parse(BUILT_IN, "test").unwrap();
+    let binaries: Vec<_> = template.functions.iter().map(|function| function.binary.as_str()).collect();
+    assert_eq!(binaries, ["command-api", "data-sync", "query-api"]);
+
+    let query_api = template.function("QueryApi").unwrap();
+    assert_eq!(query_api.timeout, Duration::from_secs(15), "from the globals");
+    let environment = template.environment(query_api, &scope(&template)).unwrap();
+    assert_eq!(environment["LEDGER_TABLE"], "ledgerline-ledger");
+    assert_eq!(environment["DATA_TABLE"], "ledgerline-data");
+    assert_eq!(environment["DATABASE_URL"], "postgres://db.test/ledgerline");
+    assert_eq!(environment["JWT_ISSUER"], "https://issuer.test");
+}
+
+#[test]
+fn a_parameter_without_a_value_is_named() {
+    let template = Template::parse(BUILT_IN, "test").unwrap();
+    let error = template.environment(template.function("DataSync").unwrap(), &Scope::default()).unwrap_err();
+    assert!(format!("{error:#}").contains("DatabaseUrl"), "{error:#}");
+}
+
+#[test]
+fn the_ledger_has_a_stream_and_the_mapping_its_settings() {
+    let template = Template::parse(BUILT_IN, "test").unwrap();
+    let ledger = template.tables.iter().find(|table| table.logical_id == "Ledger").unwrap();
+    assert_eq!((ledger.keys.join(","), ledger.stream), ("pk,sk".to_owned(), true));
+
+    let mapping = &template.stream_mappings[0];
+    assert_eq!(mapping.table, "ledgerline-ledger");
+    assert_eq!(mapping.on_failure.as_deref(), Some("DataSyncFailures"));
+    let expected = Mapping {
+        batch_size: 200,
+        maximum_retry_attempts: Some(5),
+        maximum_record_age: Some(Duration::from_secs(21_600)),
+        bisect: true,
+        reports_item_failures: true,
+        event_names: Some(vec!["INSERT".to_owned()]),
+        ..Mapping::new("DataSync.LedgerStream", "data-sync")
+    };
+    assert_eq!(mapping.settings, expected);
+}
+
+#[test]
+fn what_cannot_run_here_is_named() {
+    let template = Template::parse(BUILT_IN, "test").unwrap();
+    let expected = ["DataSyncFailuresAlarm (CloudWatch::Alarm)", "DataSyncLagAlarm (CloudWatch::Alarm)"];
+    assert_eq!(template.not_local, expected);
+}
+
+#[test]
+fn conditions_joins_and_substitutions_are_evaluated() {
+    let text = r#"
+Parameters: { Topic: { Type: String, Default: "" }, Stage: { Type: String, Default: dev } }
+Conditions: { HasTopic: !Not [!Equals [!Ref Topic, ""]] }
+Resources:
+  Orders: { Type: AWS::DynamoDB::Table, Properties: { KeySchema: [{ AttributeName: pk, KeyType: HASH }] } }
+  F:
+    Type: AWS::Serverless::Function
+    Metadata: { BuildProperties: { Binary: f } }
+    Properties:
+      Environment:
+        Variables:
+          TOPIC: !If [HasTopic, !Ref Topic, none]
+          URL: !Sub "https://${Stage}.${AWS::Region}.test/${Orders}/${!literal}"
+          LIST: !Join [";", [a, !Ref Stage]]
+          SIZE: 5
+"#;
+    let template = Template::parse(text, "test").unwrap();
+    let scope = Scope { resources: template.table_names(), ..Scope::default() };
+    let environment = template.environment(template.function("F").unwrap(), &scope).unwrap();
+    assert_eq!(environment["TOPIC"], "none");
+    assert_eq!(environment["URL"], "https://dev.us-east-1.test/ledgerline-orders/${literal}");
+    assert_eq!(environment["LIST"], "a;dev");
+    assert_eq!(environment["SIZE"], "5");
+}
+
+#[test]
+fn a_mapping_without_settings_has_lambdas_defaults() {
+    let text = "
+Resources:
+  Orders:
+    Type: AWS::DynamoDB::Table
+    Properties: { KeySchema: [{ AttributeName: pk }], StreamSpecification: { StreamViewType: NEW_IMAGE } }
+  F:
+    Type: AWS::Serverless::Function
+    Metadata: { BuildProperties: { Binary: f } }
+    Properties:
+      Events: { S: { Type: DynamoDB, Properties: { Stream: !GetAtt Orders.StreamArn, StartingPosition: LATEST, MaximumRetryAttempts: -1 } } }
+";
+    let template = Template::parse(text, "test").unwrap();
+    let expected = Mapping { start: StartingPosition::Newest, ..Mapping::new("F.S", "f") };
+    assert_eq!(template.stream_mappings[0].settings, expected);
+}
