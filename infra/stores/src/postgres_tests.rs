@@ -1,0 +1,243 @@
+use std::fs;
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use sqlx::Connection;
+use tempfile::TempDir;
+
+use super::*;
+
+/// The kinds of private Postgres that this machine has.
+fn kinds() -> Vec<PostgresChoice> {
+    let embedded = PostgresChoice { url: None, allow_machine: false };
+    let machine = PostgresChoice { url: None, allow_machine: true };
+    if machine.means_embedded().unwrap() { vec![embedded] } else { vec![machine, embedded] }
+}
+
+/// A choice of the machine's own PostgreSQL, where there is one.
+fn machine_choice() -> Option<PostgresChoice> {
+    kinds().into_iter().find(|choice| choice.allow_machine)
+}
+
+async fn run(postgres: &LocalPostgres, statement: &'static str) {
+    let mut connection = PgConnection::connect(postgres.url()).await.unwrap();
+    sqlx::query(statement).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+async fn number(postgres: &LocalPostgres, query: &'static str) -> i32 {
+    let mut connection = PgConnection::connect(postgres.url()).await.unwrap();
+    let number = sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    number
+}
+
+#[tokio::test]
+async fn data_survives_a_restart() {
+    for choice in kinds() {
+        let dir = TempDir::new().unwrap();
+        let first = LocalPostgres::start(Some(dir.path()), choice.clone()).await.unwrap();
+        assert!(first.is_new());
+        run(&first, "CREATE TABLE kept AS SELECT 7 AS number").await;
+        first.stop().await.unwrap();
+
+        let second = LocalPostgres::start(Some(dir.path()), choice).await.unwrap();
+        assert!(!second.is_new());
+        assert_eq!(number(&second, "SELECT number FROM kept").await, 7);
+        second.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn wiping_leaves_nothing_of_the_data() {
+    for choice in kinds() {
+        let dir = TempDir::new().unwrap();
+        let first = LocalPostgres::start(Some(dir.path()), choice.clone()).await.unwrap();
+        run(&first, "CREATE TABLE kept AS SELECT 7 AS number").await;
+        first.stop().await.unwrap();
+        LocalPostgres::wipe(dir.path()).await.unwrap();
+
+        let second = LocalPostgres::start(Some(dir.path()), choice).await.unwrap();
+        assert!(second.is_new());
+        assert_eq!(number(&second, "SELECT count(*)::int FROM pg_class WHERE relname = 'kept'").await, 0);
+        second.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_directory_serves_one_process_at_a_time_and_is_not_wiped_under_it() {
+    let dir = TempDir::new().unwrap();
+    for choice in kinds() {
+        let first = LocalPostgres::start(Some(dir.path()), choice.clone()).await.unwrap();
+        let second = LocalPostgres::start(Some(dir.path()), choice).await.unwrap_err();
+        assert!(second.to_string().contains("in use by another process"), "{second:#}");
+        LocalPostgres::wipe(dir.path()).await.unwrap_err();
+        assert_eq!(number(&first, "SELECT 1").await, 1);
+        first.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_data_of_another_kind_is_removed_because_it_would_be_stale() {
+    let Some(machine) = machine_choice() else { return };
+    let dir = TempDir::new().unwrap();
+    for choice in [&machine, &PostgresChoice { url: None, allow_machine: false }, &machine] {
+        let postgres = LocalPostgres::start(Some(dir.path()), choice.clone()).await.unwrap();
+        assert!(postgres.is_new(), "{choice:?}");
+        postgres.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_open_connection_does_not_hold_up_the_stop() {
+    for choice in kinds() {
+        let postgres = LocalPostgres::start(None, choice).await.unwrap();
+        let connection = PgConnection::connect(postgres.url()).await.unwrap();
+        let begun = Instant::now();
+        postgres.stop().await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        drop(connection);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_breaks_off_does_not_end_the_server() {
+    for choice in kinds() {
+        let postgres = LocalPostgres::start(None, choice).await.unwrap();
+        // An answer that nobody reads: the connection is reset, not closed.
+        let mut connection = PgConnection::connect(postgres.url()).await.unwrap();
+        let endless = sqlx::query("SELECT repeat('x', 1000000) FROM generate_series(1, 20)").execute(&mut connection);
+        assert!(tokio::time::timeout(Duration::from_millis(20), endless).await.is_err());
+        drop(connection);
+        assert_eq!(number(&postgres, "SELECT 1").await, 1);
+        postgres.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_external_server_is_used_as_it_is_and_left_running() {
+    let server = LocalPostgres::start(None, kinds().remove(0)).await.unwrap();
+    let choice = PostgresChoice { url: Some(server.url().to_owned()), allow_machine: true };
+    if choice.clone().overridden().unwrap().url.is_some() {
+        let external = LocalPostgres::start(None, choice).await.unwrap();
+        assert_eq!((external.kind(), external.url()), (PostgresKind::External, server.url()));
+        external.stop().await.unwrap();
+    }
+    assert_eq!(number(&server, "SELECT 1").await, 1);
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_unreachable_external_server_is_an_error_that_names_the_variable() {
+    let choice = PostgresChoice { url: Some("postgres://user:secret@127.0.0.1:1/x".to_owned()), allow_machine: true };
+    if choice.clone().overridden().unwrap().url.is_none() {
+        return;
+    }
+    let error = format!("{:#}", LocalPostgres::start(None, choice).await.unwrap_err());
+    assert!(error.contains("DATABASE_URL") && !error.contains("secret"), "{error}");
+}
+
+fn cluster_home(dir: &TempDir) -> std::path::PathBuf {
+    let entries = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let home = entries.into_iter().find(|path| path.is_dir()).unwrap();
+    fs::read_to_string(home.join("moved-to")).map_or(home, Into::into)
+}
+
+fn kill_dash_nine(pid: &str) {
+    assert!(Command::new("kill").args(["-9", pid]).status().unwrap().success());
+}
+
+#[tokio::test]
+async fn a_cluster_whose_server_was_killed_starts_again_with_its_data() {
+    let Some(choice) = machine_choice() else { return };
+    let dir = TempDir::new().unwrap();
+    let first = LocalPostgres::start(Some(dir.path()), choice.clone()).await.unwrap();
+    run(&first, "CREATE TABLE kept AS SELECT 7 AS number").await;
+    let pid_file = fs::read_to_string(cluster_home(&dir).join("data/postmaster.pid")).unwrap();
+    kill_dash_nine(pid_file.lines().next().unwrap());
+    drop(first);
+
+    let second = LocalPostgres::start(Some(dir.path()), choice).await.unwrap();
+    assert_eq!(number(&second, "SELECT number FROM kept").await, 7);
+    second.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_whose_making_was_interrupted_is_made_again() {
+    let Some(choice) = machine_choice() else { return };
+    let dir = TempDir::new().unwrap();
+    let postgres = LocalPostgres::start(Some(dir.path()), choice.clone()).await.unwrap();
+    postgres.stop().await.unwrap();
+    let home = cluster_home(&dir);
+    fs::rename(home.join("data"), home.join("data.unfinished")).unwrap();
+    fs::remove_file(home.join("data.unfinished/PG_VERSION")).unwrap();
+
+    let again = LocalPostgres::start(Some(dir.path()), choice).await.unwrap();
+    assert!(again.is_new());
+    again.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_embedded_one_whose_making_was_interrupted_is_made_again() {
+    let choice = PostgresChoice { url: None, allow_machine: false };
+    let dir = TempDir::new().unwrap();
+    fs::create_dir_all(dir.path().join("embedded/data")).unwrap();
+    fs::write(dir.path().join("embedded/data/garbage"), "half").unwrap();
+    let postgres = LocalPostgres::start(Some(dir.path()), choice).await.unwrap();
+    assert!(postgres.is_new());
+    postgres.stop().await.unwrap();
+}
+
+const DIR_VARIABLE: &str = "LEDGERLINE_KILLED_POSTGRES_DIR";
+
+/// Not a test of its own: what `a_killed_process_leaves_nothing_running` runs and kills.
+#[tokio::test]
+async fn a_process_that_waits_to_be_killed() {
+    let Ok(dir) = std::env::var(DIR_VARIABLE) else { return };
+    let dir = Path::new(&dir);
+    let persistent = LocalPostgres::start(Some(dir), machine_choice().unwrap()).await.unwrap();
+    let temporary = LocalPostgres::start(None, machine_choice().unwrap()).await.unwrap();
+    run(&persistent, "CREATE TABLE kept AS SELECT 7 AS number").await;
+    fs::write(dir.join("lock"), format!("{}\n{}", persistent.url(), temporary.url())).unwrap();
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn a_killed_process_leaves_nothing_running_and_its_data_readable() {
+    let Some(choice) = machine_choice() else { return };
+    let dir = TempDir::new().unwrap();
+    let mut process = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "postgres::tests::a_process_that_waits_to_be_killed"])
+        .env(DIR_VARIABLE, dir.path())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let lock = dir.path().join("lock");
+    let urls = wait_for(|| fs::read_to_string(&lock).ok().filter(|text| text.contains('\n')));
+    let (persistent, temporary) = urls.split_once('\n').unwrap();
+    assert!(serves(persistent) && serves(temporary));
+    process.kill().unwrap();
+    process.wait().unwrap();
+    wait_for(|| (!serves(persistent) && !serves(temporary)).then_some(()));
+
+    let second = LocalPostgres::start(Some(dir.path()), choice).await.unwrap();
+    assert_eq!(number(&second, "SELECT number FROM kept").await, 7);
+    second.stop().await.unwrap();
+}
+
+fn wait_for<T>(mut found: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited too long");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn serves(url: &str) -> bool {
+    let address = url.split('@').nth(1).unwrap().split('/').next().unwrap();
+    TcpStream::connect(address).is_ok()
+}

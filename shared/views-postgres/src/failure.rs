@@ -1,0 +1,71 @@
+use ledgerline_kernel::ports::StoreError;
+
+const STORE: &str = "postgres";
+
+/// What went wrong, before it is decided whether to try again.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The database said no, or nothing.
+    Database(sqlx::Error),
+    /// It was asked for something that makes no sense, or holds something that makes none.
+    Nonsense(String),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl Failure {
+    /// Whether the connection was to blame: it was dead when it was taken from the pool (a frozen
+    /// Lambda), or the server went away. Another connection may work at once.
+    pub(crate) fn is_a_dead_connection(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Io(_)) => true,
+            Self::Database(error) => sql_state(error).is_some_and(|code| in_classes(&code, &["08", "57P"])),
+            Self::Nonsense(_) => false,
+        }
+    }
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Nonsense(reason) => Self::Rejected { store: STORE, reason },
+            Failure::Database(error) => {
+                let reason = error.to_string();
+                if is_about_the_data(&error) {
+                    Self::Rejected { store: STORE, reason }
+                } else {
+                    Self::Unavailable { store: STORE, reason }
+                }
+            }
+        }
+    }
+}
+
+/// Data that Postgres will never take: malformed (22), against a constraint (23), too large (54).
+/// Everything else can pass without anybody touching the data: a lost connection, a deadlock, a
+/// migration that has not run yet, a password that was rotated. Calling that a refusal would get
+/// good records quarantined.
+fn is_about_the_data(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(_) => sql_state(error).is_some_and(|code| in_classes(&code, &["22", "23", "54"])),
+        sqlx::Error::Encode(_)
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::ColumnIndexOutOfBounds { .. }
+        | sqlx::Error::TypeNotFound { .. } => true,
+        _ => false,
+    }
+}
+
+fn sql_state(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error()?.code().map(std::borrow::Cow::into_owned)
+}
+
+fn in_classes(code: &str, classes: &[&str]) -> bool {
+    classes.iter().any(|class| code.starts_with(class))
+}

@@ -1,0 +1,18 @@
+//! Read models on Postgres: one table per domain, written by guarded bulk upserts and read by
+//! keyset lists.
+//!
+//! Every access is a transaction in one of two roles that row-level security knows: the projector,
+//! which writes all tenants' rows, and the query role, which sees the rows of one tenant.
+
+mod apply;
+mod failure;
+mod list;
+mod list_sql;
+mod session;
+mod table_sql;
+#[cfg(test)]
+mod tests;
+mod views;
+
+pub use sqlx::migrate::MigrateError;
+pub use views::PostgresViews;

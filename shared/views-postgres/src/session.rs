@@ -1,0 +1,55 @@
+use ledgerline_kernel::TenantCode;
+use sqlx::pool::PoolConnection;
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres};
+
+/// In whose name a transaction runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Role<'a> {
+    /// Writes all tenants' rows.
+    Projector,
+    /// Reads the rows of one tenant.
+    Query(&'a TenantCode),
+}
+
+/// A transaction in a [`Role`]. If it is not committed, its connection is closed rather than handed
+/// back: neither a failed `BEGIN` nor a future that was dropped half-way may leave a connection in
+/// the pool that is in the middle of something, or in somebody's role.
+pub(crate) struct Session {
+    connection: PoolConnection<Postgres>,
+    is_open: bool,
+}
+
+impl Session {
+    pub(crate) async fn begin(pool: &PgPool, role: Role<'_>) -> Result<Self, sqlx::Error> {
+        let mut session = Self { connection: pool.acquire().await?, is_open: true };
+        let (begin, role, tenant) = match role {
+            Role::Projector => ("BEGIN", "ledgerline_projector", ""),
+            Role::Query(tenant) => ("BEGIN READ ONLY", "ledgerline_query", tenant.as_str()),
+        };
+        // Safe: a tenant code is made of a-z, 0-9 and -. Written out, not bound, because that makes
+        // it one round trip with the BEGIN.
+        let begin = AssertSqlSafe(format!(
+            "{begin}; SELECT set_config('role', '{role}', true), set_config('app.tenant', '{tenant}', true)"
+        ));
+        sqlx::raw_sql(begin).execute(session.connection()).await?;
+        Ok(session)
+    }
+
+    pub(crate) fn connection(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+
+    pub(crate) async fn commit(mut self) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql("COMMIT").execute(self.connection()).await?;
+        self.is_open = false;
+        Ok(())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.is_open {
+            self.connection.close_on_drop();
+        }
+    }
+}

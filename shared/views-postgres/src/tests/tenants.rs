@@ -1,0 +1,90 @@
+use ledgerline_kernel::ports::StateSink;
+use ledgerline_testkit::version_items;
+
+use super::{note_of, notes, with_notes};
+use crate::PostgresViews;
+use crate::session::{Role, Session};
+
+/// What a careless query, one without any condition, finds.
+async fn ids_seen(views: &PostgresViews, role: Role<'_>) -> Vec<String> {
+    let mut session = Session::begin(&views.pool, role).await.unwrap();
+    let ids = sqlx::query_scalar("SELECT id FROM note ORDER BY id").fetch_all(session.connection()).await.unwrap();
+    session.commit().await.unwrap();
+    ids
+}
+
+async fn fill(views: &PostgresViews) {
+    for tenant in ["acme", "other"] {
+        let [item] = version_items(&note_of(tenant, "n"), 1).try_into().unwrap();
+        views.apply(notes().as_ref(), &[&item]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_query_without_a_condition_still_sees_its_tenants_rows_only() {
+    let (views, _database) = with_notes().await;
+    fill(&views).await;
+    for (tenant, expected) in [("acme", vec!["NOTE#acme#n"]), ("other", vec!["NOTE#other#n"]), ("nobody", vec![])] {
+        assert_eq!(ids_seen(&views, Role::Query(&tenant.parse().unwrap())).await, expected);
+    }
+    assert_eq!(ids_seen(&views, Role::Projector).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_query_without_a_tenant_sees_nothing() {
+    let (views, _database) = with_notes().await;
+    fill(&views).await;
+    for setting in ["", "; SET LOCAL app.tenant = ''"] {
+        let mut connection = views.pool.acquire().await.unwrap();
+        let begin = format!("BEGIN; SET LOCAL ROLE ledgerline_query{setting}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(begin)).execute(&mut *connection).await.unwrap();
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM note").fetch_one(&mut *connection).await.unwrap();
+        sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.unwrap();
+        assert_eq!(count, 0);
+    }
+}
+
+#[tokio::test]
+async fn the_query_role_cannot_write_and_no_role_can_delete() {
+    let (views, _database) = with_notes().await;
+    fill(&views).await;
+    let acme = "acme".parse().unwrap();
+    let forbidden = [
+        (Role::Query(&acme), "UPDATE note SET name = ''"),
+        (Role::Query(&acme), "INSERT INTO note SELECT * FROM note"),
+        (Role::Query(&acme), "DELETE FROM note"),
+        (Role::Projector, "DELETE FROM note"),
+        (Role::Projector, "TRUNCATE note"),
+    ];
+    for (role, statement) in forbidden {
+        let mut session = Session::begin(&views.pool, role).await.unwrap();
+        sqlx::raw_sql(statement).execute(session.connection()).await.expect_err(statement);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_goes_back_to_the_pool_without_role_or_tenant() {
+    let (views, _database) = with_notes().await;
+    let role = "SELECT current_user || '/' || coalesce(current_setting('app.tenant', true), '')";
+    let mut connection = views.pool.acquire().await.unwrap();
+    let before: String = sqlx::query_scalar(role).fetch_one(&mut *connection).await.unwrap();
+    drop(connection);
+    ids_seen(&views, Role::Query(&"acme".parse().unwrap())).await;
+    let after: String = sqlx::query_scalar(role).fetch_one(&views.pool).await.unwrap();
+    assert_eq!(after, before);
+}
+
+#[tokio::test]
+async fn every_table_with_a_tenant_has_forced_row_level_security() {
+    let (views, _database) = super::migrated().await;
+    let tables: Vec<(String, bool)> = sqlx::query_as(
+        "SELECT relname::text, relrowsecurity AND relforcerowsecurity FROM pg_class
+         JOIN pg_attribute ON attrelid = pg_class.oid
+         WHERE attname = 'tenant_code' AND relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace",
+    )
+    .fetch_all(&views.pool)
+    .await
+    .unwrap();
+    assert!(!tables.is_empty());
+    assert!(tables.iter().all(|(_, is_forced)| *is_forced), "{tables:?}");
+}
