@@ -81,17 +81,17 @@ impl LocalDynamo {
     /// If DynamoDB refuses the name (3 characters at least).
     pub fn create_table(&self, name: &str, stream: bool) -> anyhow::Result<()> {
         let key = |name: &str, key_type| KeySchemaElement { attribute_name: name.to_owned(), key_type };
-        let text =
-            |name: &str| AttributeDefinition { attribute_name: name.to_owned(), attribute_type: ScalarAttributeType::S };
+        let text = |name: &str| AttributeDefinition {
+            attribute_name: name.to_owned(),
+            attribute_type: ScalarAttributeType::S,
+        };
         let request = CreateTableRequest {
             table_name: name.to_owned(),
             key_schema: vec![key("pk", KeyType::HASH), key("sk", KeyType::RANGE)],
             attribute_definitions: vec![text("pk"), text("sk")],
             billing_mode: Some("PAY_PER_REQUEST".to_owned()),
-            stream_specification: stream.then(|| StreamSpecification {
-                stream_enabled: true,
-                stream_view_type: Some("NEW_IMAGE".to_owned()),
-            }),
+            stream_specification: stream
+                .then(|| StreamSpecification { stream_enabled: true, stream_view_type: Some("NEW_IMAGE".to_owned()) }),
             ..CreateTableRequest::default()
         };
         match self.database.create_table(request) {

@@ -15,6 +15,7 @@ use ledgerline_kernel::{Version, erase};
 use ledgerline_stores::{DynamoAt, LocalDynamo};
 use ledgerline_testkit::note::Note;
 use ledgerline_testkit::{fork_of, note_key, version_items};
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -48,6 +49,22 @@ async fn loading_the_newest_version_is_one_query_however_many_there_are() {
     requests.take();
     ledger.newest(&note_key("n")).await.unwrap();
     assert_eq!(requests.take(), ["Query"]);
+    // The emulator is always consistent: only the request can show that we ask for it.
+    let query = requests.last_body();
+    let asked = ["ConsistentRead", "ScanIndexForward", "Limit"].map(|name| query[name].clone());
+    assert_eq!(asked, [json!(true), json!(false), json!(1)]);
+}
+
+#[tokio::test]
+async fn every_read_of_the_ledger_asks_for_strong_consistency() {
+    let (_dynamo, client, requests) = table().await;
+    let ledger = DynamoLedger::new(client, TABLE);
+    ledger.at(&note_key("n"), Version::FIRST).await.unwrap();
+    assert_eq!(requests.last_body()["ConsistentRead"], true);
+    ledger.history(&note_key("n"), None, 20).await.unwrap();
+    assert_eq!(requests.last_body()["ConsistentRead"], true);
+    ledger.scan(None).await.unwrap();
+    assert_eq!(requests.last_body()["ConsistentRead"], true);
 }
 
 #[tokio::test]
@@ -215,13 +232,20 @@ fn settings(endpoint: &str) -> Builder {
         .endpoint_url(endpoint)
 }
 
-/// The operations that the SDK sent, retries included.
+/// The operations that the SDK sent, retries included, and the body of the last one.
 #[derive(Debug, Clone, Default)]
-struct Requests(Arc<Mutex<Vec<String>>>);
+struct Requests {
+    operations: Arc<Mutex<Vec<String>>>,
+    body: Arc<Mutex<Value>>,
+}
 
 impl Requests {
     fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock().unwrap())
+        std::mem::take(&mut *self.operations.lock().unwrap())
+    }
+
+    fn last_body(&self) -> Value {
+        self.body.lock().unwrap().clone()
     }
 }
 
@@ -238,7 +262,8 @@ impl Intercept for Requests {
     ) -> Result<(), BoxError> {
         let target = context.request().headers().get("x-amz-target").unwrap_or_default();
         let operation = target.rsplit('.').next().unwrap_or_default();
-        self.0.lock().unwrap().push(operation.to_owned());
+        self.operations.lock().unwrap().push(operation.to_owned());
+        *self.body.lock().unwrap() = serde_json::from_slice(context.request().body().bytes().unwrap()).unwrap();
         Ok(())
     }
 }
