@@ -1,0 +1,131 @@
+//! Batches of a DynamoDB stream, record by record: what one record is like says nothing about its
+//! neighbours.
+
+use serde::{Deserialize, Serialize};
+use serde_dynamo::Item;
+use serde_json::value::RawValue;
+
+/// The records of one invocation.
+#[derive(Debug)]
+pub struct StreamBatch {
+    /// In the order of the shard.
+    pub records: Vec<StreamRecord>,
+}
+
+/// One record, as far as it could be read.
+#[derive(Debug)]
+pub struct StreamRecord {
+    /// Its place in the shard, if that could be read.
+    pub sequence_number: Option<String>,
+    /// What it says.
+    pub change: Result<StreamChange, BadRecord>,
+}
+
+/// What happened to an item.
+#[derive(Debug, PartialEq)]
+pub enum StreamChange {
+    /// It was written and is now this.
+    Written(Item),
+    /// It was removed.
+    Removed,
+}
+
+/// Why a record could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadRecord(String);
+
+/// The whole event is not one of a stream.
+#[derive(Debug, thiserror::Error)]
+#[error("not an event of a stream: {0}")]
+pub struct BadEvent(#[from] serde_json::Error);
+
+impl StreamBatch {
+    /// Reads an event, each of its records by itself.
+    ///
+    /// # Errors
+    /// [`BadEvent`] if it has no list of records at all.
+    pub fn parse(event: &RawValue) -> Result<Self, BadEvent> {
+        #[derive(Deserialize)]
+        struct Event<'a> {
+            #[serde(rename = "Records", borrow)]
+            records: Vec<&'a RawValue>,
+        }
+        let event: Event<'_> = serde_json::from_str(event.get())?;
+        Ok(Self { records: event.records.into_iter().map(StreamRecord::parse).collect() })
+    }
+}
+
+impl StreamRecord {
+    fn parse(raw: &RawValue) -> Self {
+        #[derive(Deserialize)]
+        struct Record<'a> {
+            #[serde(rename = "eventName", borrow)]
+            event_name: Option<&'a RawValue>,
+            #[serde(borrow)]
+            dynamodb: Option<&'a RawValue>,
+        }
+        #[derive(Deserialize)]
+        struct Dynamodb<'a> {
+            #[serde(rename = "SequenceNumber", borrow)]
+            sequence_number: Option<&'a RawValue>,
+            #[serde(rename = "NewImage", borrow)]
+            new_image: Option<&'a RawValue>,
+        }
+        let unreadable = |reason: String| Self { sequence_number: None, change: Err(BadRecord(reason)) };
+        let record: Record<'_> = match serde_json::from_str(raw.get()) {
+            Ok(record) => record,
+            Err(error) => return unreadable(format!("not a record: {error}")),
+        };
+        let Some(Ok(dynamodb)) = record.dynamodb.map(|raw| serde_json::from_str::<Dynamodb<'_>>(raw.get())) else {
+            return unreadable("not a record of a DynamoDB stream".to_owned());
+        };
+        let sequence_number = dynamodb.sequence_number.and_then(text).filter(|number| !number.is_empty());
+        let change = match record.event_name.and_then(text).as_deref() {
+            Some("REMOVE") => Ok(StreamChange::Removed),
+            _ => match dynamodb.new_image.map(|image| serde_json::from_str(image.get())) {
+                Some(Ok(image)) => Ok(StreamChange::Written(image)),
+                Some(Err(error)) => Err(BadRecord(format!("its image cannot be read: {error}"))),
+                None => Err(BadRecord("it has no image".to_owned())),
+            },
+        };
+        Self { sequence_number, change }
+    }
+}
+
+fn text(raw: &RawValue) -> Option<String> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+/// Which records have to be delivered again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchResponse {
+    /// One for each record. Lambda starts again at the lowest.
+    pub batch_item_failures: Vec<ItemFailure>,
+}
+
+/// One record to deliver again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemFailure {
+    /// Its sequence number. Empty: Lambda takes the whole batch as failed.
+    pub item_identifier: String,
+}
+
+impl BatchResponse {
+    /// Asks for these records again; an unknown number asks for the whole batch.
+    #[must_use]
+    pub fn failed<'a>(sequence_numbers: impl IntoIterator<Item = Option<&'a str>>) -> Self {
+        let failures = sequence_numbers.into_iter().map(|number| number.map(str::to_owned));
+        let batch_item_failures = match failures.collect::<Option<Vec<_>>>() {
+            Some(numbers) => numbers.into_iter().map(|item_identifier| ItemFailure { item_identifier }).collect(),
+            None => vec![ItemFailure { item_identifier: String::new() }],
+        };
+        Self { batch_item_failures }
+    }
+}
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;
