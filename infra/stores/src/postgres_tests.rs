@@ -190,40 +190,46 @@ async fn an_embedded_one_whose_making_was_interrupted_is_made_again() {
 }
 
 const DIR_VARIABLE: &str = "LEDGERLINE_KILLED_POSTGRES_DIR";
+const KIND_NUMBER_VARIABLE: &str = "LEDGERLINE_KILLED_POSTGRES_KIND";
 
-/// Not a test of its own: what `a_killed_process_leaves_nothing_running` runs and kills.
+/// Not a test of its own: what `a_killed_process_leaves_nothing_running_and_its_data_readable` runs
+/// and kills.
 #[tokio::test]
 async fn a_process_that_waits_to_be_killed() {
     let Ok(dir) = std::env::var(DIR_VARIABLE) else { return };
-    let dir = Path::new(&dir);
-    let persistent = LocalPostgres::start(Some(dir), machine_choice().unwrap()).await.unwrap();
-    let temporary = LocalPostgres::start(None, machine_choice().unwrap()).await.unwrap();
+    let kind: usize = std::env::var(KIND_NUMBER_VARIABLE).unwrap().parse().unwrap();
+    let choice = kinds().remove(kind);
+    let persistent = LocalPostgres::start(Some(&Path::new(&dir).join("data")), choice.clone()).await.unwrap();
+    let temporary = LocalPostgres::start(None, choice).await.unwrap();
     run(&persistent, "CREATE TABLE kept AS SELECT 7 AS number").await;
-    fs::write(dir.join("lock"), format!("{}\n{}", persistent.url(), temporary.url())).unwrap();
+    let urls = format!("{}\n{}", persistent.url(), temporary.url());
+    fs::write(Path::new(&dir).join("unfinished"), urls).unwrap();
+    fs::rename(Path::new(&dir).join("unfinished"), Path::new(&dir).join("urls")).unwrap();
     std::future::pending::<()>().await;
 }
 
 #[tokio::test]
 async fn a_killed_process_leaves_nothing_running_and_its_data_readable() {
-    let Some(choice) = machine_choice() else { return };
-    let dir = TempDir::new().unwrap();
-    let mut process = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "postgres::tests::a_process_that_waits_to_be_killed"])
-        .env(DIR_VARIABLE, dir.path())
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let lock = dir.path().join("lock");
-    let urls = wait_for(|| fs::read_to_string(&lock).ok().filter(|text| text.contains('\n')));
-    let (persistent, temporary) = urls.split_once('\n').unwrap();
-    assert!(serves(persistent) && serves(temporary));
-    process.kill().unwrap();
-    process.wait().unwrap();
-    wait_for(|| (!serves(persistent) && !serves(temporary)).then_some(()));
+    for (kind, choice) in kinds().into_iter().enumerate() {
+        let dir = TempDir::new().unwrap();
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "postgres::tests::a_process_that_waits_to_be_killed"])
+            .env(DIR_VARIABLE, dir.path())
+            .env(KIND_NUMBER_VARIABLE, kind.to_string())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let urls = wait_for(|| fs::read_to_string(dir.path().join("urls")).ok());
+        let (persistent, temporary) = urls.split_once('\n').unwrap();
+        assert!(serves(persistent) && serves(temporary));
+        process.kill().unwrap();
+        process.wait().unwrap();
+        wait_for(|| (!serves(persistent) && !serves(temporary)).then_some(()));
 
-    let second = LocalPostgres::start(Some(dir.path()), choice).await.unwrap();
-    assert_eq!(number(&second, "SELECT number FROM kept").await, 7);
-    second.stop().await.unwrap();
+        let second = LocalPostgres::start(Some(&dir.path().join("data")), choice).await.unwrap();
+        assert_eq!(number(&second, "SELECT number FROM kept").await, 7);
+        second.stop().await.unwrap();
+    }
 }
 
 fn wait_for<T>(mut found: impl FnMut() -> Option<T>) -> T {

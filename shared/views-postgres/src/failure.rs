@@ -5,6 +5,8 @@ const STORE: &str = "postgres";
 /// What went wrong, before it is decided whether to try again.
 #[derive(Debug)]
 pub(crate) enum Failure {
+    /// There is no connection, or it cannot be given its role: nothing was asked of the database yet.
+    Connection(sqlx::Error),
     /// The database said no, or nothing.
     Database(sqlx::Error),
     /// It was asked for something that makes no sense, or holds something that makes none.
@@ -22,8 +24,10 @@ impl Failure {
     /// Lambda), or the server went away. Another connection may work at once.
     pub(crate) fn is_a_dead_connection(&self) -> bool {
         match self {
-            Self::Database(sqlx::Error::Io(_)) => true,
-            Self::Database(error) => sql_state(error).is_some_and(|code| in_classes(&code, &["08", "57P"])),
+            Self::Connection(sqlx::Error::Io(_)) | Self::Database(sqlx::Error::Io(_)) => true,
+            Self::Connection(error) | Self::Database(error) => {
+                sql_state(error).is_some_and(|code| in_classes(&code, &["08", "57P"]))
+            }
             Self::Nonsense(_) => false,
         }
     }
@@ -33,13 +37,11 @@ impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Nonsense(reason) => Self::Rejected { store: STORE, reason },
-            Failure::Database(error) => {
-                let reason = error.to_string();
-                if is_about_the_data(&error) {
-                    Self::Rejected { store: STORE, reason }
-                } else {
-                    Self::Unavailable { store: STORE, reason }
-                }
+            Failure::Database(error) if is_about_the_data(&error) => {
+                Self::Rejected { store: STORE, reason: error.to_string() }
+            }
+            Failure::Connection(error) | Failure::Database(error) => {
+                Self::Unavailable { store: STORE, reason: error.to_string() }
             }
         }
     }

@@ -2,6 +2,8 @@ use ledgerline_kernel::TenantCode;
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres};
 
+use crate::failure::Failure;
+
 /// In whose name a transaction runs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Role<'a> {
@@ -20,8 +22,9 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) async fn begin(pool: &PgPool, role: Role<'_>) -> Result<Self, sqlx::Error> {
-        let mut session = Self { connection: pool.acquire().await?, is_open: true };
+    pub(crate) async fn begin(pool: &PgPool, role: Role<'_>) -> Result<Self, Failure> {
+        let connection = pool.acquire().await.map_err(Failure::Connection)?;
+        let mut session = Self { connection, is_open: true };
         let (begin, role, tenant) = match role {
             Role::Projector => ("BEGIN", "ledgerline_projector", ""),
             Role::Query(tenant) => ("BEGIN READ ONLY", "ledgerline_query", tenant.as_str()),
@@ -31,7 +34,7 @@ impl Session {
         let begin = AssertSqlSafe(format!(
             "{begin}; SELECT set_config('role', '{role}', true), set_config('app.tenant', '{tenant}', true)"
         ));
-        sqlx::raw_sql(begin).execute(session.connection()).await?;
+        sqlx::raw_sql(begin).execute(session.connection()).await.map_err(Failure::Connection)?;
         Ok(session)
     }
 

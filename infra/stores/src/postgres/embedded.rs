@@ -12,6 +12,9 @@ use pglite_oxide::PgliteServer;
 const DATABASE: &str = "postgres";
 
 /// PostgreSQL inside this process, behind a [`Gate`].
+///
+/// Unlike a real one it cannot catch an error in PL/pgSQL: an `EXCEPTION` block does not run, and
+/// the session stays in an aborted transaction. Committed data survives a `kill -9`.
 #[derive(Debug)]
 pub(super) struct EmbeddedServer {
     gate: Gate,

@@ -75,7 +75,7 @@ async fn a_call_that_is_given_up_half_way_leaves_a_usable_pool_and_no_half_batch
     let views = PostgresViews::lazy(database.url(), 1).unwrap();
     let items: Vec<_> = (0..50).map(|number| product(&format!("{number}"), 0, &json!({}))).collect();
     let items: Vec<_> = items.iter().collect();
-    for micros in (0..4_000).step_by(100) {
+    for micros in (0..4_000).step_by(250) {
         let _ = tokio::time::timeout(Duration::from_micros(micros), views.apply(&Goods::new(), &items)).await;
         let _ = tokio::time::timeout(Duration::from_micros(micros), views.list(&Goods::new(), &all_of("acme"))).await;
         let found = views.list(&Goods::new(), &all_of("acme")).await.unwrap().entities.len();

@@ -52,8 +52,9 @@ async fn an_owner_that_may_create_roles_needs_no_superuser() {
             "CREATE ROLE {owner} LOGIN CREATEROLE;
              GRANT CREATE ON SCHEMA public TO {owner};
              DO $$ BEGIN
-                 GRANT ledgerline_query, ledgerline_projector TO {owner} WITH ADMIN OPTION;
-             EXCEPTION WHEN undefined_object THEN NULL;
+                 IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'ledgerline_projector') THEN
+                     GRANT ledgerline_query, ledgerline_projector TO {owner} WITH ADMIN OPTION;
+                 END IF;
              END $$;"
         ),
     )
