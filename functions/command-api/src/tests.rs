@@ -1,10 +1,18 @@
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use jsonwebtoken::jwk::JwkSet;
 use lambda_http::request::LambdaRequest;
 use lambda_http::tower::ServiceExt;
 use lambda_http::{Context, LambdaEvent};
 use ledgerline_lambda::http;
+use ledgerline_testkit::MemoryLedger;
+use ledgerline_web::{AuthConfig, KeySource, KeySourceError};
 use serde_json::{Value, json};
 
 use super::*;
+
+const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/command-api");
 
 const VARIABLES: [(&str, &str); 7] = [
     ("LEDGER_TABLE", "ledger"),
@@ -23,18 +31,49 @@ fn config_without(missing: &'static str) -> Config {
     })
 }
 
-/// What API Gateway gets for a request to the function.
+/// The status and code that the function answers with.
 async fn answer(method: &str, path: &str) -> (Value, Value) {
     let deps = Deps::from_config(&config_without("")).await.unwrap();
     let event = json!({
         "version": "2.0", "rawPath": path, "rawQueryString": "", "headers": {}, "isBase64Encoded": false,
         "requestContext": {"http": {"method": method, "path": path}, "requestId": "1", "stage": "$default"},
     });
+    let (response, body) = invoke(deps, event).await;
+    (response["statusCode"].clone(), body["code"].clone())
+}
+
+/// Trusts the key that signed the tokens in the event files.
+struct EventKeys;
+
+#[async_trait]
+impl KeySource for EventKeys {
+    async fn fetch(&self) -> Result<JwkSet, KeySourceError> {
+        Ok(serde_json::from_str(include_str!("../../../events/issuer-jwks.json")).unwrap())
+    }
+}
+
+fn authenticator_of_events() -> Arc<Authenticator> {
+    let config = AuthConfig::new("https://issuer.ledgerline.localhost", "ledgerline");
+    Arc::new(Authenticator::new(config, Arc::new(EventKeys)))
+}
+
+/// The names of this function's event files, without `.json`.
+fn event_files() -> BTreeSet<String> {
+    let files = std::fs::read_dir(EVENTS).unwrap().map(|file| file.unwrap().path());
+    files.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect()
+}
+
+fn event_file(name: &str) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(format!("{EVENTS}/{name}.json")).unwrap()).unwrap()
+}
+
+/// What API Gateway gets for an event: the answer and its body.
+async fn invoke(deps: Deps, event: Value) -> (Value, Value) {
     let request: LambdaRequest = serde_json::from_value(event).unwrap();
     let response = http::service(service(deps)).oneshot(LambdaEvent::new(request, Context::default())).await.unwrap();
     let response = serde_json::to_value(&response).unwrap();
-    let body: Value = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
-    (response["statusCode"].clone(), body["code"].clone())
+    let body = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
+    (response, body)
 }
 
 #[tokio::test]
@@ -51,4 +90,33 @@ async fn it_takes_commands_and_answers_405_to_reads() {
     assert_eq!(answer("POST", "/api/v1/products").await, (json!(401), json!("UNAUTHORIZED")));
     assert_eq!(answer("GET", "/api/v1/products").await, (json!(405), json!("METHOD_NOT_ALLOWED")));
     assert_eq!(answer("GET", "/api/v1/products/p/history").await, (json!(405), json!("METHOD_NOT_ALLOWED")));
+}
+
+#[tokio::test]
+async fn every_event_file_gets_its_answer() {
+    let ledger = MemoryLedger::default();
+    // In this order, each on what the one before has left.
+    let cases = [
+        ("malformed-body", 400, 0),
+        ("create-product", 201, 1),
+        ("update-product", 200, 2),
+        ("change-price", 200, 3),
+        ("replace-product", 200, 4),
+        ("delete-product", 200, 5),
+        ("restore-product", 200, 6),
+    ];
+    for (name, status, versions) in cases {
+        let deps = Deps {
+            registry: Registry::shipped().unwrap(),
+            commands: Commands::new(Arc::new(ledger.clone()), Arc::new(SystemEnvironment)),
+            authenticator: authenticator_of_events(),
+        };
+        let (response, body) = invoke(deps, event_file(name)).await;
+        assert_eq!(response["statusCode"], json!(status), "{name}: {body}");
+        assert_eq!(ledger.all().len(), versions, "{name}");
+    }
+    assert_eq!(event_files(), cases.map(|(name, ..)| name.to_owned()).into());
+    let newest = ledger.all().pop().unwrap();
+    assert_eq!(newest.key.to_string(), "PRODUCT#acme#ring-7");
+    assert_eq!((newest.updated.by.as_str(), newest.updated.ip.as_str()), ("event-fixture", "192.0.2.10"));
 }

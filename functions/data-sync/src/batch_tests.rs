@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -60,18 +61,21 @@ impl Sink {
         Self { troubles: troubles.to_vec(), ..Self::default() }
     }
 
-    /// What the read model holds: sort keys and versions.
-    fn rows(&self) -> Vec<(String, u64)> {
+    /// What the read model holds.
+    fn rows(&self) -> Rows {
         let rows = self.entities.all();
         rows.into_iter().map(|row| (row.key.sk.as_str().to_owned(), row.version.number())).collect()
     }
 }
 
-/// Invokes the function with these records; gives the sequence numbers it asks for again.
+/// Invokes the function with these records of notes; gives the sequence numbers it asks for again.
 async fn invoke(sink: &Sink, records: &[Value]) -> Vec<String> {
-    let registry = Registry::default().with::<Note>().unwrap();
+    invoke_for(Registry::default().with::<Note>().unwrap(), sink, &json!({"Records": records})).await
+}
+
+async fn invoke_for(registry: Registry, sink: &Sink, event: &Value) -> Vec<String> {
     let deps = Deps { projector: Projector::new(registry, vec![Arc::new(sink.clone())]) };
-    let event = RawValue::from_string(json!({"Records": records}).to_string()).unwrap();
+    let event = RawValue::from_string(event.to_string()).unwrap();
     let response = service(deps).oneshot(LambdaEvent::new(event, Context::default())).await.unwrap();
     response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
 }
@@ -90,7 +94,10 @@ fn good(number: &str, sk: &str) -> Value {
     record(number, &image(sk, 1))
 }
 
-fn rows(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
+/// Sort keys and versions.
+type Rows = Vec<(String, u64)>;
+
+fn rows(expected: &[(&str, u64)]) -> Rows {
     expected.iter().map(|(sk, version)| ((*sk).to_owned(), *version)).collect()
 }
 
@@ -227,4 +234,35 @@ async fn an_event_without_records_fails_as_a_whole() {
     let deps = Deps { projector: Projector::new(Registry::default(), vec![]) };
     let event = RawValue::from_string("{}".to_owned()).unwrap();
     assert!(service(deps).oneshot(LambdaEvent::new(event, Context::default())).await.is_err());
+}
+
+/// What becomes of each event file: the records to deliver again, by their index, and the rows.
+fn event_cases() -> Vec<(&'static str, Vec<usize>, Rows)> {
+    vec![
+        ("altered-after-hashing", vec![1], rows(&[("bracelet-1", 1)])),
+        ("expired", vec![], vec![]),
+        ("garbage", vec![0], rows(&[("earring-1", 1)])),
+        ("insert", vec![], rows(&[("bracelet-1", 2), ("earring-1", 1)])),
+        ("missing-image", vec![1], rows(&[("bracelet-1", 1)])),
+        ("out-of-order-and-twice", vec![], rows(&[("bracelet-1", 2)])),
+        ("partial-failure", vec![1], rows(&[("bracelet-1", 1), ("earring-1", 1)])),
+    ]
+}
+
+#[tokio::test]
+async fn every_event_file_gets_its_answer() {
+    const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/data-sync");
+    for (name, failed, rows) in event_cases() {
+        let event: Value =
+            serde_json::from_str(&std::fs::read_to_string(format!("{EVENTS}/{name}.json")).unwrap()).unwrap();
+        let records = event["Records"].as_array().unwrap();
+        let number = |index: &usize| records[*index]["dynamodb"]["SequenceNumber"].as_str().unwrap().to_owned();
+        let sink = Sink::default();
+        let again = invoke_for(Registry::shipped().unwrap(), &sink, &event).await;
+        assert_eq!(again, failed.iter().map(number).collect::<Vec<_>>(), "{name}");
+        assert_eq!(sink.rows(), rows, "{name}");
+    }
+    let files = std::fs::read_dir(EVENTS).unwrap().map(|file| file.unwrap().path());
+    let files: BTreeSet<String> = files.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    assert_eq!(files, event_cases().into_iter().map(|(name, ..)| name.to_owned()).collect());
 }

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Why a function does not start.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StartupError {
     /// A variable that has no default.
     #[error("the environment variable {0} is not set")]
@@ -18,6 +18,13 @@ pub enum StartupError {
     /// What is built into the function does not fit together.
     #[error("{0}")]
     Broken(String),
+}
+
+impl fmt::Debug for StartupError {
+    /// The sentence: a `main` that fails prints its error this way.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl StartupError {

@@ -1,3 +1,4 @@
+use std::error::Error;
 use std::time::Duration;
 
 use ::http::Uri;
@@ -45,24 +46,29 @@ impl JwksUrl {
     }
 
     async fn get(&self) -> Result<JwkSet, String> {
-        let response = self.client.get(self.url.clone()).await.map_err(|error| error.to_string())?;
+        let response = self.client.get(self.url.clone()).await.map_err(|error| with_sources(&error))?;
         if !response.status().is_success() {
-            return Err(format!("{} answered {}", self.url, response.status()));
+            return Err(format!("the answer was {}", response.status()));
         }
         let body = Limited::new(response.into_body(), LIMIT_BYTES).collect().await;
-        let body = body.map_err(|error| error.to_string())?.to_bytes();
-        serde_json::from_slice(&body).map_err(|error| format!("{} is not a key set: {error}", self.url))
+        let body = body.map_err(|error| with_sources(&*error))?.to_bytes();
+        serde_json::from_slice(&body).map_err(|error| format!("the answer is not a key set: {error}"))
     }
 }
 
 #[async_trait]
 impl KeySource for JwksUrl {
     async fn fetch(&self) -> Result<JwkSet, KeySourceError> {
-        match tokio::time::timeout(TIMEOUT, self.get()).await {
-            Ok(fetched) => fetched.map_err(KeySourceError),
-            Err(_) => Err(KeySourceError(format!("{} did not answer in time", self.url))),
-        }
+        let fetched = tokio::time::timeout(TIMEOUT, self.get()).await;
+        let fetched = fetched.unwrap_or_else(|_| Err(format!("no answer within {TIMEOUT:?}")));
+        fetched.map_err(|reason| KeySourceError(format!("{}: {reason}", self.url)))
     }
+}
+
+/// An error and what caused it, in one line.
+fn with_sources(error: &(dyn Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |&error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

@@ -146,7 +146,10 @@ impl KeyRing {
                     None
                 }
                 Err(error) => {
-                    tracing::warn!("{error}");
+                    // Without any keys the request itself fails, and says so in the log.
+                    if self.has_keys() {
+                        tracing::warn!("{error}");
+                    }
                     Some(error.to_string())
                 }
             };

@@ -8,8 +8,8 @@ const PRODUCTS: &str = "/api/v1/products";
 #[tokio::test]
 async fn a_create_answers_201_with_the_entity_its_address_and_its_tag() {
     let world = World::new();
-    let answer = world.create("ring 7/a", "12.50").await;
-    assert_eq!(answer.header("location"), "/api/v1/products/ring%207%2Fa");
+    let answer = world.create("ring 7#a", "12.50").await;
+    assert_eq!(answer.header("location"), "/api/v1/products/ring%207%23a");
     assert_eq!(answer.header("etag"), "\"1\"");
     assert_eq!(answer.header("content-type"), "application/json");
     assert_eq!(answer.header("x-request-id"), "request-1");
@@ -18,8 +18,8 @@ async fn a_create_answers_201_with_the_entity_its_address_and_its_tag() {
     assert_eq!(
         answer.json["data"],
         json!({
-            "id": "PRODUCT#acme#ring 7/a", "pk": "PRODUCT#acme", "sk": "ring 7/a", "type": "PRODUCT",
-            "tenantCode": "acme", "code": "C-ring 7/a", "name": "Product ring 7/a", "version": 1, "isDeleted": false,
+            "id": "PRODUCT#acme#ring 7%23a", "pk": "PRODUCT#acme", "sk": "ring 7#a", "type": "PRODUCT",
+            "tenantCode": "acme", "code": "C-ring 7#a", "name": "Product ring 7#a", "version": 1, "isDeleted": false,
             "attributes": {"category": "Ideal", "price": "12.50"},
             "createdAt": "2026-11-20T12:00:00.000000Z", "createdBy": "user-1",
             "updatedAt": "2026-11-20T12:00:00.000000Z", "updatedBy": "user-1",
@@ -113,7 +113,7 @@ async fn a_version_in_the_body_stands_for_if_match() {
 #[tokio::test]
 async fn keys_in_paths_are_decoded_once() {
     let world = World::new();
-    for sk in ["a/b", "50%", "50%25", "ä ö", "a+b", "x@1#2", "?q=1"] {
+    for sk in ["50%", "50%25", "ä ö", "a+b", "x@1#2", "&q=1", "a;b:c", "...", "💎"] {
         let created = world.create(sk, "1").await;
         let answer = world.get(created.header("location")).await;
         assert_eq!(answer.json["data"]["sk"], json!(sk));
