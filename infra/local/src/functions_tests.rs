@@ -38,8 +38,8 @@ async fn failures_panics_unreadable_events_and_unknown_names_are_errors() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_invocation_ends_with_its_timeout() {
-    let error = functions(Duration::from_secs(15)).invoke("echo", r#"{"do":"hang"}"#.to_owned()).await.unwrap_err();
-    assert!(error.to_string().contains("15 s"), "{error}");
+    let error = functions(Duration::from_millis(1)).invoke("echo", r#"{"do":"hang"}"#.to_owned()).await.unwrap_err();
+    assert!(error.to_string().contains("timed out"), "{error}");
 }

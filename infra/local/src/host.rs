@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::body::Body;
+use axum::http::{Request, Response};
 use ledgerline_lambda::{Config, http};
 use ledgerline_stores::PostgresKind;
 use ledgerline_views_postgres::PostgresViews;
+use sqlx::PgPool;
 use url::Url;
 use {ledgerline_command_api as command_api, ledgerline_data_sync as data_sync, ledgerline_query_api as query_api};
 
@@ -137,6 +140,25 @@ impl Host {
         self.mappings.caught_up().await?;
         seeded.took = begun.elapsed();
         Ok(Some(seeded))
+    }
+
+    /// Waits until every event source mapping has delivered what is on its stream now.
+    ///
+    /// # Errors
+    /// If a mapping has ended.
+    pub async fn caught_up(&self) -> anyhow::Result<()> {
+        self.mappings.caught_up().await
+    }
+
+    /// Answers a request that comes from this process the way of one that comes over the network.
+    pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        self.gateway.answer(request).await
+    }
+
+    /// Connections to Postgres, as its owner. The embedded one serves no others.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.stores.pool
     }
 
     /// Stops in the order in which work flows, so that nothing loses what it depends on: gateway,

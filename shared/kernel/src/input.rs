@@ -11,7 +11,7 @@ use serde::Deserializer;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::{Decimal, DecimalError, SortKey, Version};
+use crate::{Decimal, DecimalError, KeyError, SortKey, Version};
 
 /// Why a body was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -259,10 +259,15 @@ impl FromJson for Version {
 }
 
 impl FromJson for SortKey {
+    /// What a caller may choose: a sort key that a URL path can name. An HTTP API hands paths over
+    /// decoded, and so cannot tell a `/` or a `?` within one segment from one that ends it.
     fn from_json(raw: &str) -> Result<Self, Rejection> {
-        String::from_json(raw)?
-            .parse()
-            .map_err(|error| Rejection::new("INVALID_SORT_KEY", format!("is refused: {error}")))
+        let text = String::from_json(raw)?;
+        let refused = |reason: &dyn fmt::Display| Rejection::new("INVALID_SORT_KEY", format!("is refused: {reason}"));
+        if text.contains(['/', '?']) || matches!(text.as_str(), "." | "..") {
+            return Err(refused(&"a URL path cannot name one with / or ?, or . and .. alone"));
+        }
+        text.parse().map_err(|error: KeyError| refused(&error))
     }
 }
 

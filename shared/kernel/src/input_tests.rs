@@ -79,3 +79,18 @@ fn deep_nesting_is_an_error_and_not_a_stack_overflow() {
     let deep = format!("{{\"a\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
     let _ = Fields::of_body(&deep);
 }
+
+#[test]
+fn a_sort_key_that_no_url_path_can_name_is_refused() {
+    for sk in ["a/b", "/", "a?b", ".", "..", "", "e\u{301}"] {
+        let body = serde_json::json!({ "sk": sk }).to_string();
+        let mut fields = Fields::of_body(&body).unwrap();
+        assert_eq!(fields.optional::<SortKey>("sk"), None, "{sk}");
+        assert_eq!(problems(fields), [("sk".to_owned(), "INVALID_SORT_KEY")]);
+    }
+    for sk in ["a@1", "50%", "%41", "a#b", "a b", "...", "指輪", "a\\b"] {
+        let body = serde_json::json!({ "sk": sk }).to_string();
+        let mut fields = Fields::of_body(&body).unwrap();
+        assert_eq!(fields.optional::<SortKey>("sk").unwrap().as_str(), sk);
+    }
+}

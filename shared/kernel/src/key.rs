@@ -3,8 +3,8 @@
 //! | type | looks like | is |
 //! |---|---|---|
 //! | [`PartitionKey`] | `PRODUCT#acme` | type and tenant |
-//! | [`SortKey`] | `ring/7` | the caller's own code, as typed |
-//! | [`EntityKey`] | `PRODUCT#acme#ring/7` | both: one entity |
+//! | [`SortKey`] | `ring 7` | the caller's own code, as typed |
+//! | [`EntityKey`] | `PRODUCT#acme#ring 7` | both: one entity |
 //! | [`VersionedKey`] | `ring/7@0000000003` | one version of an entity |
 
 use std::fmt;

@@ -4,6 +4,7 @@
 //! base64 body do not parse, and it normalises paths. So it is handed an event without those, and
 //! the request gets its path and query here, as they came.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 
 use ::http::{Extensions, Response, Uri, header};
@@ -98,7 +99,10 @@ fn take_uri(request: &mut ApiGatewayV2httpRequest) -> Uri {
         Some(rest) if !stage.is_empty() && rest.starts_with('/') => rest,
         _ => &raw_path,
     };
-    let mut target = escaped_path(path);
+    let mut target = match request.route_key.as_deref() {
+        Some(key) if key != "$default" => encoded_path(path),
+        _ => escaped_path(path),
+    };
     if !query.is_empty() {
         target.push('?');
         target.extend(utf8_percent_encode(&query, NOT_IN_QUERY));
@@ -113,14 +117,19 @@ const NOT_IN_QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<'
 /// What cannot stand in a path as it is.
 const NOT_IN_PATH: &AsciiSet = &NOT_IN_QUERY.add(b'?').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
 
-/// Escapes what cannot stand in a path, and leaves alone what is escaped already: HTTP APIs hand
-/// over a decoded path, function URLs the path as sent, and the event does not say which.
+/// The same where a `%` is itself and begins no escape.
+const NOT_IN_DECODED_PATH: &AsciiSet = &NOT_IN_PATH.add(b'%');
+
+/// The path behind a route of an HTTP API, which hands it over decoded: a `%` in it is one.
+fn encoded_path(decoded: &str) -> String {
+    utf8_percent_encode(&with_slash(decoded), NOT_IN_DECODED_PATH).to_string()
+}
+
+/// The path behind `$default`, which may be a function URL's, handed over as sent, or an HTTP API's:
+/// escapes what cannot stand in a path, and leaves alone what looks escaped already.
 fn escaped_path(raw: &str) -> String {
     let mut path = String::with_capacity(raw.len() + 1);
-    if !raw.starts_with('/') {
-        path.push('/');
-    }
-    for (index, part) in raw.split('%').enumerate() {
+    for (index, part) in with_slash(raw).split('%').enumerate() {
         if index > 0 {
             let escape = part.len() >= 2 && part.bytes().take(2).all(|b| b.is_ascii_hexdigit());
             path.push_str(if escape { "%" } else { "%25" });
@@ -128,6 +137,10 @@ fn escaped_path(raw: &str) -> String {
         path.extend(utf8_percent_encode(part, NOT_IN_PATH));
     }
     path
+}
+
+fn with_slash(path: &str) -> Cow<'_, str> {
+    if path.starts_with('/') { Cow::Borrowed(path) } else { Cow::Owned(format!("/{path}")) }
 }
 
 #[cfg(test)]

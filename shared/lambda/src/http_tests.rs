@@ -76,7 +76,7 @@ async fn an_answer_leaves_as_text_with_its_status_and_headers() {
 }
 
 #[tokio::test]
-async fn a_path_arrives_as_it_was_sent_whether_the_trigger_decoded_it_or_not() {
+async fn a_path_behind_the_default_route_arrives_as_it_was_sent_whether_the_trigger_decoded_it_or_not() {
     for (sent, arrives) in [
         ("/products/a%2Fb", "/products/a%2Fb"),
         ("/products/50%25", "/products/50%25"),
@@ -98,6 +98,19 @@ async fn a_path_arrives_as_it_was_sent_whether_the_trigger_decoded_it_or_not() {
         ("@[::/x", "/@[::/x"),
     ] {
         assert_eq!(seen(&event(sent, "")).await["uri"], json!(arrives), "{sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_behind_a_route_of_an_http_api_was_decoded_and_is_encoded_as_a_whole() {
+    for (decoded, arrives) in [
+        ("/products/%41", "/products/%2541"),
+        ("/products/50% @home #1", "/products/50%25%20@home%20%231"),
+        ("/products/é", "/products/%C3%A9"),
+    ] {
+        let mut event = event(decoded, "");
+        event["routeKey"] = json!("POST /api/v1/{proxy+}");
+        assert_eq!(seen(&event).await["uri"], json!(arrives), "{decoded:?}");
     }
 }
 

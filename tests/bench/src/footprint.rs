@@ -3,7 +3,6 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use cargo_metadata::MetadataCommand;
 
 use crate::host::{Host, Postgres};
 
@@ -23,7 +22,8 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let binary = options.binary.clone().map_or_else(newest_binary, Ok)?;
     println!("host: {}", binary.display());
-    for (postgres, label) in [(Postgres::Default, "own choice of Postgres"), (Postgres::Embedded, "embedded Postgres")] {
+    for (postgres, label) in [(Postgres::Default, "own choice of Postgres"), (Postgres::Embedded, "embedded Postgres")]
+    {
         measure(&binary, postgres, label, options.runs.max(1))?;
     }
     println!("crates linked into the host: {}", linked_crates()?);
@@ -49,14 +49,19 @@ fn measure(binary: &Path, postgres: Postgres, label: &str, runs: usize) -> anyho
 
     let seeded_dir = directory.path().join("seeded");
     let mut host = Host::start(binary, &seeded_dir, &["--seed", "--json"], postgres)?;
-    host.wait_until_healthy()?;
-    let (seeded, peak) = host.wait_until_seeded()?;
+    let summary = host.wait_for_summary()?;
+    let (seeded, peak) = host.memory()?;
 
-    println!("\n{label}");
+    println!("\n{label} ({})", summary["postgres"].as_str().unwrap_or("?"));
     println!("  start to healthz, first time on an empty directory  {:>6} ms", first.as_millis());
     println!("  start to healthz, median of {runs} later starts          {:>6} ms", median.as_millis());
     println!("  resident memory of the host at idle                 {idle:>6} MiB");
     println!("  resident memory of the host after the seed          {seeded:>6} MiB (peak {peak} MiB)");
+    println!(
+        "  seed of {} products, until all are in the read models {:>4.1} s",
+        summary["seeded"]["created"],
+        summary["seeded"]["seconds"].as_f64().unwrap_or_default()
+    );
     Ok(())
 }
 
@@ -78,7 +83,7 @@ fn linked_crates() -> anyhow::Result<usize> {
 }
 
 fn clean_build() -> anyhow::Result<Duration> {
-    let root = MetadataCommand::new().no_deps().exec()?.workspace_root;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target = tempfile::tempdir()?;
     println!("building from nothing; this takes several minutes …");
     let started = Instant::now();

@@ -1,6 +1,6 @@
 //! A local host as a child process, measured from outside.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -17,7 +17,12 @@ pub(crate) struct Host {
 
 impl Host {
     /// Starts it on a free port and a data directory of its own.
-    pub(crate) fn start(binary: &Path, data_dir: &Path, arguments: &[&str], postgres: Postgres) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        binary: &Path,
+        data_dir: &Path,
+        arguments: &[&str],
+        postgres: Postgres,
+    ) -> anyhow::Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut command = Command::new(binary);
         command.args(["--data-dir", &data_dir.to_string_lossy(), "--port", &port.to_string()]).args(arguments);
@@ -26,7 +31,7 @@ impl Host {
         }
         let started = Instant::now();
         let child = command
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("cannot start {}; build it with `cargo build`", binary.display()))?;
@@ -45,6 +50,14 @@ impl Host {
             std::thread::sleep(Duration::from_millis(2));
         }
         bail!("the host was not healthy within two minutes")
+    }
+
+    /// Waits for the line that a host started with `--json` prints once it is up, seeded if asked to.
+    pub(crate) fn wait_for_summary(&mut self) -> anyhow::Result<serde_json::Value> {
+        let output = self.child.stdout.take().context("the host's output was read already")?;
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line)?;
+        serde_json::from_str(&line).with_context(|| format!("the host said {line:?}"))
     }
 
     fn is_healthy(&self) -> bool {

@@ -4,4 +4,8 @@
 //! `cargo test -p ledgerline-it` runs them. There is nothing here to use.
 
 #[cfg(test)]
+mod flows;
+#[cfg(test)]
 mod structure;
+#[cfg(test)]
+mod world;

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use saphyr::{LoadableYamlNode, Yaml};
+use serde_json::Value;
 
 /// Which crates of this workspace a crate may link, beside third-party ones.
 const ALLOWED: &[(&str, &[&str])] = &[
@@ -31,31 +32,89 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-fn metadata() -> Metadata {
-    MetadataCommand::new().manifest_path(root().join("Cargo.toml")).other_options(["--locked".into(), "--offline".into()]).exec().unwrap()
+/// What `cargo metadata` says. Read as plain JSON: the crate made for it turns on a feature of
+/// `serde_json` that would have everything built twice, once for `cargo run` and once for the tests.
+struct Metadata(Value);
+
+impl Metadata {
+    fn read() -> Self {
+        let command = Command::new(env!("CARGO"))
+            .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+            .current_dir(root())
+            .output()
+            .unwrap();
+        assert!(command.status.success(), "{}", String::from_utf8_lossy(&command.stderr));
+        Self(serde_json::from_slice(&command.stdout).unwrap())
+    }
+
+    fn workspace_packages(&self) -> Vec<Package<'_>> {
+        let members = self.0["workspace_members"].as_array().unwrap();
+        self.packages().filter(|package| members.contains(&package.0["id"])).collect()
+    }
+
+    fn packages(&self) -> impl Iterator<Item = Package<'_>> {
+        self.0["packages"].as_array().unwrap().iter().map(Package)
+    }
+
+    /// The ids of all that a package links, directly or through others.
+    fn reached_from(&self, id: &Value) -> BTreeSet<String> {
+        let nodes = self.0["resolve"]["nodes"].as_array().unwrap();
+        let nodes: BTreeMap<_, _> = nodes.iter().map(|node| (node["id"].as_str().unwrap(), node)).collect();
+        let mut reached = BTreeSet::new();
+        let mut left = vec![id.as_str().unwrap()];
+        while let Some(id) = left.pop() {
+            for dependency in nodes[id]["deps"].as_array().unwrap() {
+                // The kind of an ordinary dependency is null; others are "dev" and "build".
+                let normal = dependency["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"].is_null());
+                let package = dependency["pkg"].as_str().unwrap();
+                if normal && reached.insert(package.to_owned()) {
+                    left.push(package);
+                }
+            }
+        }
+        reached
+    }
 }
 
-fn short_name(package: &Package) -> String {
-    package.name.strip_prefix("ledgerline-").unwrap_or(&package.name).to_owned()
-}
+struct Package<'a>(&'a Value);
 
-fn links(package: &Package) -> BTreeSet<String> {
-    let normal = package.dependencies.iter().filter(|dependency| dependency.kind == DependencyKind::Normal);
-    normal.map(|dependency| dependency.name.clone()).collect()
+impl Package<'_> {
+    fn name(&self) -> &str {
+        self.0["name"].as_str().unwrap()
+    }
+
+    fn short_name(&self) -> &str {
+        self.name().strip_prefix("ledgerline-").unwrap_or(self.name())
+    }
+
+    fn folder(&self) -> &Path {
+        Path::new(self.0["manifest_path"].as_str().unwrap()).parent().unwrap()
+    }
+
+    /// The crates of this workspace that it links itself, by their short names.
+    fn links(&self) -> BTreeSet<&str> {
+        let all = self.0["dependencies"].as_array().unwrap().iter();
+        let normal = all.filter(|dependency| dependency["kind"].is_null());
+        normal.filter_map(|dependency| dependency["name"].as_str().unwrap().strip_prefix("ledgerline-")).collect()
+    }
+
+    fn binaries(&self) -> Vec<&str> {
+        let targets = self.0["targets"].as_array().unwrap().iter();
+        let binaries = targets.filter(|target| target["kind"][0] == "bin");
+        binaries.map(|target| target["name"].as_str().unwrap()).collect()
+    }
 }
 
 #[test]
 fn dependencies_point_inwards_only() {
-    let metadata = metadata();
+    let metadata = Metadata::read();
     let allowed: BTreeMap<_, _> = ALLOWED.iter().copied().collect();
     let mut seen = BTreeSet::new();
     for package in metadata.workspace_packages() {
-        let name = short_name(package);
-        let Some(may_link) = allowed.get(name.as_str()) else { continue };
-        seen.insert(name.clone());
-        let ours = links(package).into_iter().filter_map(|link| link.strip_prefix("ledgerline-").map(str::to_owned));
-        for link in ours {
-            assert!(may_link.contains(&link.as_str()), "{name} must not link {link}");
+        let Some(may_link) = allowed.get(package.short_name()) else { continue };
+        seen.insert(package.short_name().to_owned());
+        for link in package.links() {
+            assert!(may_link.contains(&link), "{} must not link {link}", package.short_name());
         }
     }
     let expected: BTreeSet<_> = allowed.keys().map(|name| (*name).to_owned()).collect();
@@ -74,40 +133,29 @@ fn every_library_and_function_has_a_dependency_rule() {
 
 #[test]
 fn kernel_and_domain_link_no_runtime_no_http_no_sql_and_no_aws() {
-    let metadata = metadata();
-    let nodes: BTreeMap<_, _> = metadata.resolve.as_ref().unwrap().nodes.iter().map(|node| (&node.id, node)).collect();
+    let metadata = Metadata::read();
+    let names: BTreeMap<_, _> =
+        metadata.packages().map(|package| (package.0["id"].as_str().unwrap(), package.name().to_owned())).collect();
     for package in metadata.workspace_packages() {
-        if !matches!(short_name(package).as_str(), "kernel" | "domain") {
+        if !matches!(package.short_name(), "kernel" | "domain") {
             continue;
         }
-        let mut reached = BTreeSet::new();
-        let mut left = vec![&package.id];
-        while let Some(id) = left.pop() {
-            for dependency in &nodes[id].deps {
-                let normal = dependency.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal);
-                if normal && reached.insert(&dependency.pkg) {
-                    left.push(&dependency.pkg);
-                }
-            }
-        }
-        for id in reached {
-            let linked = &metadata[id].name;
+        for id in metadata.reached_from(&package.0["id"]) {
+            let linked = &names[id.as_str()];
             let impure = IMPURE.contains(&linked.as_str()) || linked.starts_with("aws-");
-            assert!(!impure, "{} reaches {linked}", package.name);
+            assert!(!impure, "{} reaches {linked}", package.name());
         }
     }
 }
 
 #[test]
 fn a_crate_is_named_as_its_folder_and_a_functions_binary_too() {
-    for package in metadata().workspace_packages() {
-        let folder = package.manifest_path.parent().unwrap().file_name().unwrap();
-        assert_eq!(short_name(package), folder);
-        assert!(package.manifest_path.with_file_name("README.md").exists(), "{folder} has no README.md");
-        if package.manifest_path.as_str().contains("/functions/") {
-            let binaries: Vec<_> =
-                package.targets.iter().filter(|target| target.is_bin()).map(|target| target.name.as_str()).collect();
-            assert_eq!(binaries, [folder]);
+    for package in Metadata::read().workspace_packages() {
+        let folder = package.folder().file_name().unwrap().to_str().unwrap();
+        assert_eq!(package.short_name(), folder);
+        assert!(package.folder().join("README.md").exists(), "{folder} has no README.md");
+        if package.folder().parent().unwrap().ends_with("functions") {
+            assert_eq!(package.binaries(), [folder]);
         }
     }
 }
