@@ -98,7 +98,7 @@ fn permuted_duplicated_split_and_redelivered_batches_end_in_the_newest_versions(
     let seed: u64 = std::env::var("LEDGERLINE_TEST_SEED").map_or(20_261_120, |seed| seed.parse().unwrap());
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: CASES, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
