@@ -3,6 +3,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use serde_json::Value;
 
 use crate::host::{Host, Postgres};
 
@@ -52,16 +53,15 @@ fn measure(binary: &Path, postgres: Postgres, label: &str, runs: usize) -> anyho
     let summary = host.wait_for_summary()?;
     let (seeded, peak) = host.memory()?;
 
-    println!("\n{label} ({})", summary["postgres"].as_str().unwrap_or("?"));
+    let postgres = summary.get("postgres").and_then(Value::as_str).unwrap_or("?");
+    println!("\n{label} ({postgres})");
     println!("  start to healthz, first time on an empty directory  {:>6} ms", first.as_millis());
     println!("  start to healthz, median of {runs} later starts          {:>6} ms", median.as_millis());
     println!("  resident memory of the host at idle                 {idle:>6} MiB");
     println!("  resident memory of the host after the seed          {seeded:>6} MiB (peak {peak} MiB)");
-    println!(
-        "  seed of {} products, until all are in the read models {:>4.1} s",
-        summary["seeded"]["created"],
-        summary["seeded"]["seconds"].as_f64().unwrap_or_default()
-    );
+    let said = |pointer: &str| summary.pointer(pointer).and_then(Value::as_f64).unwrap_or_default();
+    let (count, seconds) = (said("/seeded/created"), said("/seeded/seconds"));
+    println!("  seed of {count} products, until all are in the read models {seconds:>4.1} s");
     Ok(())
 }
 
