@@ -111,6 +111,7 @@ impl Host {
                 let path = dir.path().join("lambda.env");
                 std::fs::write(&path, env_file(&settings.all()?)?)
                     .with_context(|| format!("cannot write {}", path.display()))?;
+                stores.leave_postgres_to_others().await;
                 env_path = Some(path);
                 Arc::new(WatchServer::new(url.clone()))
             }

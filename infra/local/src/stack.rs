@@ -56,15 +56,28 @@ impl Invoke for WatchServer {
     }
 }
 
-/// The file that `cargo lambda watch --env-file` takes.
+/// The file that `cargo lambda watch --env-file` takes. Quoted, because it refuses a bare `?`; a
+/// shell can read it as well.
 ///
 /// # Errors
-/// If a value holds a line break, which such a file cannot express.
+/// If a value holds a quote or a line break, which such a file cannot express.
 pub fn env_file(environment: &BTreeMap<String, String>) -> anyhow::Result<String> {
     let mut text = String::new();
     for (name, value) in environment {
-        anyhow::ensure!(!value.contains('\n'), "{name} holds a line break");
-        writeln!(text, "{name}={value}").context("out of memory")?;
+        anyhow::ensure!(!value.contains(['\'', '\n']), "{name} holds a quote or a line break");
+        writeln!(text, "{name}='{value}'").context("out of memory")?;
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_env_file_quotes_its_values_and_refuses_what_it_cannot_quote() {
+        let url = [("DATABASE_URL".to_owned(), "postgres://h/d?sslmode=disable".to_owned())];
+        assert_eq!(env_file(&url.into()).unwrap(), "DATABASE_URL='postgres://h/d?sslmode=disable'\n");
+        assert!(env_file(&[("KEY".to_owned(), "it's".to_owned())].into()).is_err());
+    }
 }

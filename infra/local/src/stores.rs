@@ -75,6 +75,17 @@ impl Stores {
         Ok(())
     }
 
+    /// Closes this process's own connections, for functions in other processes.
+    pub async fn leave_postgres_to_others(&self) {
+        self.pool.close().await;
+        if self.postgres.kind() == PostgresKind::Embedded {
+            tracing::warn!(
+                "the embedded Postgres serves one process at a time, so query-api and data-sync will wait for each \
+                 other; install PostgreSQL or name one with DATABASE_URL"
+            );
+        }
+    }
+
     /// Stops Postgres, then DynamoDB.
     ///
     /// # Errors
