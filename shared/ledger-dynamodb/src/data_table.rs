@@ -8,8 +8,7 @@ use ledgerline_kernel::ports::{Applied, EntityRead, StateSink, StoreError};
 use ledgerline_kernel::{DynDomain, Entity, EntityKey, VersionItem};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
-use crate::errors::{item_error, store_error};
-use crate::ledger::occupied_by;
+use crate::errors::{condition_failed, item_error, store_error};
 
 const STORE: &str = "the data table";
 
@@ -44,7 +43,7 @@ impl DynamoDataTable {
             .await;
         match answer {
             Ok(_) => Ok(Outcome::Written),
-            Err(error) => match occupied_by(STORE, error)? {
+            Err(error) => match condition_failed(STORE, error)? {
                 Some(held) if is_fork(&held, item) => Ok(Outcome::Fork(item.key.clone())),
                 _ => Ok(Outcome::Unchanged),
             },

@@ -8,6 +8,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 /// Developer Guide.
 pub(crate) const LIMIT: usize = 400 * 1024;
 
+/// The most that one transaction writes: 4 MB, all items together.
+pub(crate) const TRANSACTION_LIMIT: usize = 4 * 1024 * 1024;
+
+/// The longest partition key: 2048 bytes.
+pub(crate) const KEY_LIMIT: usize = 2048;
+
 /// An item's size in bytes as DynamoDB counts it, by "DynamoDB item sizes and formats": the UTF-8
 /// bytes of each name and value, one byte for a boolean or null, and for a list or a map 3 bytes and
 /// one for each element. Numbers are only approximated there ("about one byte for two digits, plus

@@ -2,28 +2,25 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
-use ledgerline_kernel::ports::{AppendError, LedgerAppend, LedgerRead, LedgerScan, StoreError};
+use aws_sdk_dynamodb::types::AttributeValue;
+use ledgerline_kernel::ports::{LedgerRead, LedgerScan, StoreError};
 use ledgerline_kernel::{EntityKey, Version, VersionItem};
-use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
+use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 
 use crate::errors::{item_error, store_error};
-use crate::item_size::{LIMIT, item_size};
 
-const STORE: &str = "the ledger";
+pub(crate) const STORE: &str = "the ledger";
 
-type Item = HashMap<String, AttributeValue>;
+pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// The ledger in a DynamoDB table with the text keys `pk` and `sk`.
 ///
-/// Retries of throttled and broken requests are the SDK's; a condition that fails is an answer and
-/// never retried.
+/// Retries of throttled and broken requests are the SDK's, those of cancelled transactions ours; a
+/// condition that fails is an answer and never retried.
 #[derive(Debug, Clone)]
 pub struct DynamoLedger {
-    client: Client,
-    table: String,
+    pub(crate) client: Client,
+    pub(crate) table: String,
 }
 
 impl DynamoLedger {
@@ -110,33 +107,6 @@ impl LedgerRead for DynamoLedger {
 }
 
 #[async_trait]
-impl LedgerAppend for DynamoLedger {
-    async fn append(&self, item: &VersionItem) -> Result<(), AppendError> {
-        let stored: Item = to_item(item).map_err(|error| item_error(STORE, &error))?;
-        let bytes = item_size(&stored);
-        if bytes > LIMIT {
-            return Err(AppendError::TooLarge { bytes, limit: LIMIT });
-        }
-        let answer = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(stored))
-            .condition_expression("attribute_not_exists(pk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match answer {
-            Ok(_) => Ok(()),
-            Err(error) => Err(match occupied_by(STORE, error)? {
-                Some(item) => AppendError::Occupied(Box::new(read(item)?)),
-                None => rejected("the condition failed, but the item was not returned").into(),
-            }),
-        }
-    }
-}
-
-#[async_trait]
 impl LedgerScan for DynamoLedger {
     /// One request for each page. Items of other kinds are left out; so is a damaged version item,
     /// with an error in the log that names it, since nobody could rebuild anything otherwise.
@@ -158,21 +128,7 @@ impl LedgerScan for DynamoLedger {
     }
 }
 
-/// The item that a condition failed on (`None` if DynamoDB did not return it), or the error that it
-/// was instead.
-pub(crate) fn occupied_by(store: &'static str, error: SdkError<PutItemError>) -> Result<Option<Item>, StoreError> {
-    match error {
-        SdkError::ServiceError(answer) if answer.err().is_conditional_check_failed_exception() => {
-            match answer.into_err() {
-                PutItemError::ConditionalCheckFailedException(failed) => Ok(failed.item),
-                _ => Ok(None),
-            }
-        }
-        error => Err(store_error(store, &error)),
-    }
-}
-
-fn read(item: Item) -> Result<VersionItem, StoreError> {
+pub(crate) fn read(item: Item) -> Result<VersionItem, StoreError> {
     from_item(item).map_err(|error| item_error(STORE, &error))
 }
 
@@ -194,10 +150,10 @@ fn read_cursor(cursor: &str) -> Result<Item, StoreError> {
     Ok(HashMap::from([("pk".to_owned(), AttributeValue::S(pk)), ("sk".to_owned(), AttributeValue::S(sk))]))
 }
 
-fn rejected(reason: &str) -> StoreError {
+pub(crate) fn rejected(reason: &str) -> StoreError {
     StoreError::Rejected { store: STORE, reason: reason.to_owned() }
 }
 
-fn text(value: &impl ToString) -> AttributeValue {
+pub(crate) fn text(value: &impl ToString) -> AttributeValue {
     AttributeValue::S(value.to_string())
 }

@@ -1,15 +1,19 @@
 //! The ledger and the data table on DynamoDB.
 //!
 //! - [`DynamoLedger`] implements the ledger's ports with one request each: loading an entity is one
-//!   strongly consistent `Query`, appending to it one conditional `PutItem`.
+//!   strongly consistent `Query`, adding a version to it one conditional `PutItem`, and anything more
+//!   one `TransactWriteItems`.
 //! - [`DynamoDataTable`] keeps the newest state of each entity, guarded by its version.
 //! - [`version_item`] reads what the ledger's stream delivers.
 
+mod cancellation;
+mod commit;
 mod data_table;
 mod errors;
 mod image;
 mod item_size;
 mod ledger;
+mod records;
 
 pub use data_table::DynamoDataTable;
 pub use image::{ImageError, version_item};

@@ -1,4 +1,5 @@
-use ledgerline_kernel::{Aggregate, Domain, Draft, EntityKey, Stamp, Version, VersionItem};
+use ledgerline_kernel::ports::{CommitError, LedgerWrite};
+use ledgerline_kernel::{Aggregate, Commit, Domain, Draft, EntityKey, Stamp, Timestamp, Version, VersionItem};
 
 use crate::given::{default_context, state_after};
 use crate::note::{Note, NoteEvent};
@@ -12,6 +13,20 @@ use crate::note::{Note, NoteEvent};
 #[expect(clippy::unwrap_used, reason = "a test's own mistake fails the test")]
 pub fn note_key(sk: &str) -> EntityKey {
     EntityKey::new(Note::TYPE.parse().unwrap(), "acme".parse().unwrap(), sk.parse().unwrap())
+}
+
+/// Noon on 2026-01-01, when everything happens in a test that does not say otherwise.
+#[must_use]
+pub fn noon() -> Timestamp {
+    default_context().now
+}
+
+/// Commits one version and nothing else, at [`noon`].
+///
+/// # Errors
+/// [`CommitError`].
+pub async fn append(ledger: &impl LedgerWrite, item: &VersionItem) -> Result<(), CommitError> {
+    ledger.commit(&Commit::of(item.clone()), noon()).await
 }
 
 /// The first `count` versions of a note, chained: written at noon, rewritten every second after.

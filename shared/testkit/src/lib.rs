@@ -27,7 +27,7 @@ pub mod note;
 #[cfg(test)]
 mod tests;
 
-pub use fixture::{fork_of, large_version_items, note_key, version_items};
+pub use fixture::{append, fork_of, large_version_items, noon, note_key, version_items};
 pub use given::{Given, When, given, state_after};
 pub use memory_entities::MemoryEntities;
 pub use memory_ledger::MemoryLedger;

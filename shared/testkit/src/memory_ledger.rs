@@ -1,17 +1,23 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use ledgerline_kernel::ports::{AppendError, LedgerAppend, LedgerRead, LedgerScan, StoreError};
-use ledgerline_kernel::{EntityKey, Version, VersionItem};
+use ledgerline_kernel::ports::{CommitError, LedgerRead, LedgerScan, LedgerWrite, StoreError};
+use ledgerline_kernel::{
+    Claim, ClaimChange, Commit, EntityKey, IdempotencyRecord, MAX_OPERATIONS, TenantCode, Timestamp, Version,
+    VersionItem,
+};
+use serde::Serialize;
+
+const STORE: &str = "the memory ledger";
 
 /// A ledger in memory. Clones share it.
 ///
-/// A test can disturb appends to come, one disturbance for each, in the order in which they were
-/// asked for: [`before_next_append`](Self::before_next_append) lets others write first,
-/// [`lose_next_answer`](Self::lose_next_answer) stores but does not say so, and
-/// [`fail_next_append`](Self::fail_next_append) stores nothing.
+/// A test can disturb commits to come, one disturbance for each, in the order in which they were
+/// asked for: [`before_next_commit`](Self::before_next_commit) lets others write first,
+/// [`lose_next_answer`](Self::lose_next_answer) writes but does not say so, and
+/// [`fail_next_commit`](Self::fail_next_commit) writes nothing.
 #[derive(Clone, Default)]
 pub struct MemoryLedger {
     inner: Arc<Inner>,
@@ -19,22 +25,33 @@ pub struct MemoryLedger {
 
 #[derive(Default)]
 struct Inner {
-    items: Mutex<BTreeMap<(EntityKey, Version), VersionItem>>,
+    table: Mutex<Table>,
     disturbances: Mutex<VecDeque<Disturbance>>,
     reads: AtomicUsize,
-    appends: AtomicUsize,
+    commits: AtomicUsize,
+}
+
+/// What is stored, behind one lock: a commit sees and changes all of it at once.
+#[derive(Default)]
+struct Table {
+    versions: BTreeMap<(EntityKey, Version), VersionItem>,
+    claims: BTreeMap<Claim, EntityKey>,
+    records: BTreeMap<String, IdempotencyRecord>,
 }
 
 enum Disturbance {
     First(Box<dyn FnOnce(&MemoryLedger) + Send>),
     LostAnswer,
-    Failure(StoreError),
+    Failure(CommitError),
 }
 
 impl MemoryLedger {
     /// The largest item that DynamoDB takes, in bytes. Measured here on the item's JSON, which comes
     /// close.
-    pub const LIMIT: usize = 409_600;
+    pub const LIMIT: usize = 400 * 1024;
+
+    /// The most that one commit writes, in bytes.
+    pub const COMMIT_LIMIT: usize = 4 * 1024 * 1024;
 
     /// How many versions one page of a scan holds; few, so that small tests have several.
     const SCAN_PAGE: usize = 7;
@@ -46,24 +63,24 @@ impl MemoryLedger {
     /// If that version exists.
     #[track_caller]
     pub fn insert(&self, item: VersionItem) {
-        let taken = self.items().insert((item.key.clone(), item.version), item);
+        let taken = self.table().versions.insert((item.key.clone(), item.version), item);
         assert_eq!(taken, None, "that version exists");
     }
 
-    /// Runs `first` just before the append that is next in line, when its caller has read and
+    /// Runs `first` just before the commit that is next in line, when its caller has read and
     /// decided already.
-    pub fn before_next_append(&self, first: impl FnOnce(&Self) + Send + 'static) {
+    pub fn before_next_commit(&self, first: impl FnOnce(&Self) + Send + 'static) {
         self.disturb(Disturbance::First(Box::new(first)));
     }
 
-    /// Stores the append that is next in line, loses the answer and answers what a retry of the
-    /// same request would get: that the version exists.
+    /// Writes the commit that is next in line, loses the answer and answers what a retry of the same
+    /// request would get.
     pub fn lose_next_answer(&self) {
         self.disturb(Disturbance::LostAnswer);
     }
 
-    /// Fails the append that is next in line and stores nothing.
-    pub fn fail_next_append(&self, error: StoreError) {
+    /// Fails the commit that is next in line and writes nothing.
+    pub fn fail_next_commit(&self, error: CommitError) {
         self.disturb(Disturbance::Failure(error));
     }
 
@@ -73,41 +90,50 @@ impl MemoryLedger {
         self.inner.reads.load(Ordering::Relaxed)
     }
 
-    /// How many appends were tried, whatever became of them.
+    /// How many commits were tried, whatever became of them.
     #[must_use]
-    pub fn appends(&self) -> usize {
-        self.inner.appends.load(Ordering::Relaxed)
+    pub fn commits(&self) -> usize {
+        self.inner.commits.load(Ordering::Relaxed)
     }
 
-    /// All items, by entity and version.
+    /// All versions, by entity and version.
     #[must_use]
     pub fn all(&self) -> Vec<VersionItem> {
-        self.items().values().cloned().collect()
+        self.table().versions.values().cloned().collect()
+    }
+
+    /// All unique values that are taken, and by whom.
+    #[must_use]
+    pub fn claims(&self) -> Vec<(Claim, EntityKey)> {
+        self.table().claims.iter().map(|(claim, holder)| (claim.clone(), holder.clone())).collect()
+    }
+
+    /// All idempotency records, expired ones too.
+    #[must_use]
+    pub fn records(&self) -> Vec<IdempotencyRecord> {
+        self.table().records.values().cloned().collect()
     }
 
     fn disturb(&self, disturbance: Disturbance) {
         lock(&self.inner.disturbances).push_back(disturbance);
     }
 
-    fn items(&self) -> MutexGuard<'_, BTreeMap<(EntityKey, Version), VersionItem>> {
-        lock(&self.inner.items)
+    fn table(&self) -> MutexGuard<'_, Table> {
+        lock(&self.inner.table)
     }
 
     fn count_read(&self) {
         self.inner.reads.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn store(&self, item: &VersionItem) -> Result<(), AppendError> {
-        let bytes = serde_json::to_vec(item).map_or(0, |json| json.len());
-        if bytes > Self::LIMIT {
-            return Err(AppendError::TooLarge { bytes, limit: Self::LIMIT });
+    fn write(&self, commit: &Commit, now: Timestamp) -> Result<(), CommitError> {
+        is_sendable(commit)?;
+        let mut table = self.table();
+        if table.has(commit) {
+            return Ok(());
         }
-        let mut items = self.items();
-        let place = (item.key.clone(), item.version);
-        if let Some(stored) = items.get(&place) {
-            return Err(AppendError::Occupied(Box::new(stored.clone())));
-        }
-        items.insert(place, item.clone());
+        table.check(commit, now)?;
+        table.write(commit);
         Ok(())
     }
 }
@@ -117,17 +143,122 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn rejected(reason: String) -> CommitError {
+    StoreError::Rejected { store: STORE, reason }.into()
+}
+
+/// What can be said of a commit without looking at what is stored.
+fn is_sendable(commit: &Commit) -> Result<(), CommitError> {
+    let operations = commit.operations();
+    if operations > MAX_OPERATIONS {
+        return Err(CommitError::TooMany { operations, limit: MAX_OPERATIONS });
+    }
+    let mut places = BTreeSet::new();
+    let versions = commit.versions.iter().map(|item| (&item.key, item.version));
+    let expiries = commit.expiries.iter().map(|expiry| (&expiry.key, expiry.version));
+    let places_of_versions = versions.chain(expiries).map(|(key, version)| format!("version {version} of {key}"));
+    let places_of_claims = commit.claims.iter().map(|change| format!("the claim on {}", change.claim()));
+    for place in places_of_versions.chain(places_of_claims) {
+        if let Some(twice) = places.replace(place) {
+            return Err(rejected(format!("{twice} is written twice in one commit")));
+        }
+    }
+    let versions = commit.versions.iter().map(size);
+    let claims = commit.claims.iter().map(|change| change.claim().pk().len());
+    let mut total = 0;
+    for bytes in versions.chain(claims).chain(commit.idempotency.iter().map(size)) {
+        fits(bytes, MemoryLedger::LIMIT)?;
+        total += bytes;
+    }
+    fits(total, MemoryLedger::COMMIT_LIMIT)
+}
+
+fn size(stored: &impl Serialize) -> usize {
+    serde_json::to_vec(stored).map_or(0, |json| json.len())
+}
+
+fn fits(bytes: usize, limit: usize) -> Result<(), CommitError> {
+    if bytes > limit { Err(CommitError::TooLarge { bytes, limit }) } else { Ok(()) }
+}
+
+impl Table {
+    /// Whether all of it was written before, by the same command.
+    fn has(&self, commit: &Commit) -> bool {
+        let stored = |item: &VersionItem| self.versions.get(&(item.key.clone(), item.version));
+        if commit.versions.is_empty() {
+            let alone = commit.claims.is_empty() && commit.expiries.is_empty();
+            let record = commit.idempotency.as_ref();
+            return alone && record.is_some_and(|record| self.records.get(&record.pk()) == Some(record));
+        }
+        commit.versions.iter().all(|item| stored(item).is_some_and(|stored| stored.command_id == item.command_id))
+    }
+
+    fn check(&self, commit: &Commit, now: Timestamp) -> Result<(), CommitError> {
+        if let Some(record) = &commit.idempotency
+            && let Some(stored) = self.records.get(&record.pk()).filter(|stored| stored.expires_at > now)
+        {
+            return Err(CommitError::Remembered(Box::new(stored.clone())));
+        }
+        for item in &commit.versions {
+            if let Some(stored) = self.versions.get(&(item.key.clone(), item.version)) {
+                return Err(CommitError::Occupied(Box::new(stored.clone())));
+            }
+        }
+        for change in &commit.claims {
+            let claim = change.claim();
+            let (one, other) = match change {
+                ClaimChange::Take(_, holder) | ClaimChange::Release(_, holder) => (holder, holder),
+                ClaimChange::Transfer { from, to, .. } => (from, to),
+            };
+            if let Some(holder) = self.claims.get(claim).filter(|holder| *holder != one && *holder != other) {
+                return Err(CommitError::Claimed { claim: claim.clone(), holder: holder.clone() });
+            }
+        }
+        for expiry in &commit.expiries {
+            if !self.versions.contains_key(&(expiry.key.clone(), expiry.version)) {
+                return Err(rejected(format!("version {} of {} does not exist", expiry.version, expiry.key)));
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, commit: &Commit) {
+        for item in &commit.versions {
+            self.versions.insert((item.key.clone(), item.version), item.clone());
+        }
+        for change in &commit.claims {
+            match change {
+                ClaimChange::Take(claim, to) | ClaimChange::Transfer { claim, to, .. } => {
+                    self.claims.insert(claim.clone(), to.clone());
+                }
+                ClaimChange::Release(claim, _) => {
+                    self.claims.remove(claim);
+                }
+            }
+        }
+        if let Some(record) = &commit.idempotency {
+            self.records.insert(record.pk(), record.clone());
+        }
+        for expiry in &commit.expiries {
+            if let Some(item) = self.versions.get_mut(&(expiry.key.clone(), expiry.version)) {
+                let moment = expiry.at.as_datetime();
+                item.ttl = Some(moment.timestamp() + i64::from(moment.timestamp_subsec_nanos() > 0));
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl LedgerRead for MemoryLedger {
     async fn newest(&self, key: &EntityKey) -> Result<Option<VersionItem>, StoreError> {
         self.count_read();
         let versions = (key.clone(), Version::FIRST)..=(key.clone(), Version::MAX);
-        Ok(self.items().range(versions).next_back().map(|(_, item)| item.clone()))
+        Ok(self.table().versions.range(versions).next_back().map(|(_, item)| item.clone()))
     }
 
     async fn at(&self, key: &EntityKey, version: Version) -> Result<Option<VersionItem>, StoreError> {
         self.count_read();
-        Ok(self.items().get(&(key.clone(), version)).cloned())
+        Ok(self.table().versions.get(&(key.clone(), version)).cloned())
     }
 
     async fn history(
@@ -138,29 +269,42 @@ impl LedgerRead for MemoryLedger {
     ) -> Result<Vec<VersionItem>, StoreError> {
         self.count_read();
         let versions = (key.clone(), Version::FIRST)..=(key.clone(), Version::MAX);
-        let items = self.items();
-        let below = items.range(versions).rev().filter(|((_, version), _)| before.is_none_or(|end| *version < end));
+        let table = self.table();
+        let newest_first = table.versions.range(versions).rev();
+        let below = newest_first.filter(|((_, version), _)| before.is_none_or(|end| *version < end));
         Ok(below.take(limit).map(|(_, item)| item.clone()).collect())
     }
 }
 
 #[async_trait]
-impl LedgerAppend for MemoryLedger {
-    async fn append(&self, item: &VersionItem) -> Result<(), AppendError> {
-        self.inner.appends.fetch_add(1, Ordering::Relaxed);
+impl LedgerWrite for MemoryLedger {
+    async fn commit(&self, commit: &Commit, now: Timestamp) -> Result<(), CommitError> {
+        self.inner.commits.fetch_add(1, Ordering::Relaxed);
         let disturbance = lock(&self.inner.disturbances).pop_front();
         match disturbance {
-            None => self.store(item),
+            None => self.write(commit, now),
             Some(Disturbance::First(first)) => {
                 first(self);
-                self.store(item)
+                self.write(commit, now)
             }
             Some(Disturbance::LostAnswer) => {
-                self.store(item)?;
-                self.store(item)
+                self.write(commit, now)?;
+                self.write(commit, now)
             }
-            Some(Disturbance::Failure(error)) => Err(error.into()),
+            Some(Disturbance::Failure(error)) => Err(error),
         }
+    }
+
+    async fn remembered(
+        &self,
+        tenant: &TenantCode,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<Option<IdempotencyRecord>, StoreError> {
+        self.count_read();
+        let table = self.table();
+        let record = table.records.get(&IdempotencyRecord::pk_of(tenant, key));
+        Ok(record.filter(|record| record.expires_at > now).cloned())
     }
 }
 
@@ -169,14 +313,13 @@ impl LedgerScan for MemoryLedger {
     async fn scan(&self, from: Option<String>) -> Result<(Vec<VersionItem>, Option<String>), StoreError> {
         let start = match from {
             None => 0,
-            Some(cursor) => cursor.parse().map_err(|_| StoreError::Rejected {
-                store: "the memory ledger",
-                reason: "not a cursor of this scan".to_owned(),
-            })?,
+            Some(cursor) => cursor
+                .parse()
+                .map_err(|_| StoreError::Rejected { store: STORE, reason: "not a cursor of this scan".to_owned() })?,
         };
-        let items = self.items();
-        let page: Vec<_> = items.values().skip(start).take(Self::SCAN_PAGE).cloned().collect();
+        let table = self.table();
+        let page: Vec<_> = table.versions.values().skip(start).take(Self::SCAN_PAGE).cloned().collect();
         let end = start + page.len();
-        Ok((page, (end < items.len()).then(|| end.to_string())))
+        Ok((page, (end < table.versions.len()).then(|| end.to_string())))
     }
 }

@@ -1,6 +1,7 @@
 //! A domain as small as can be, for tests that need one and do not care which: a note with a text.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use ledgerline_kernel::input::Fields;
 use ledgerline_kernel::{
@@ -168,6 +169,9 @@ impl Domain for Note {
             ColumnSpec { name: "stars", kind: ColumnKind::Numeric },
         ],
     };
+
+    /// Notes forget what they said in between after 90 days.
+    const RETENTION_DAYS: Option<NonZeroU32> = NonZeroU32::new(90);
 
     fn parse(action: Action<'_>, fields: &mut Fields<'_>) -> Option<NoteCommand> {
         match action {

@@ -1,13 +1,13 @@
-//! The contract of the ledger: [`LedgerRead`], [`LedgerAppend`] and [`LedgerScan`].
+//! The contract of the ledger: [`LedgerRead`], [`LedgerWrite`] and [`LedgerScan`].
 #![expect(clippy::unwrap_used, reason = "a store that fails fails the test")]
 
 use std::collections::BTreeMap;
 
-use ledgerline_kernel::ports::{AppendError, LedgerAppend, LedgerRead, LedgerScan};
-use ledgerline_kernel::{EntityKey, TenantCode, Version, VersionItem};
+use ledgerline_kernel::ports::{CommitError, LedgerRead, LedgerScan, LedgerWrite};
+use ledgerline_kernel::{EntityKey, Stamp, TenantCode, Version, VersionItem};
 use serde_json::json;
 
-use crate::{fork_of, large_version_items, note_key, version_items};
+use crate::{append, fork_of, large_version_items, note_key, version_items};
 
 /// An entity that was never written has no newest version, no first one and no history.
 pub async fn an_entity_without_versions_has_no_newest(ledger: &impl LedgerRead) {
@@ -18,16 +18,16 @@ pub async fn an_entity_without_versions_has_no_newest(ledger: &impl LedgerRead) 
 }
 
 /// What was appended last is read back at once, in full.
-pub async fn an_appended_version_is_the_newest(ledger: &(impl LedgerRead + LedgerAppend)) {
+pub async fn an_appended_version_is_the_newest(ledger: &(impl LedgerRead + LedgerWrite)) {
     let key = note_key("n");
     for item in version_items(&key, 3) {
-        ledger.append(&item).await.unwrap();
+        append(ledger, &item).await.unwrap();
         assert_eq!(ledger.newest(&key).await, Ok(Some(item)));
     }
 }
 
 /// Any version of the past can be read by its number; one that does not exist is `None`.
-pub async fn each_version_can_be_read_by_its_number(ledger: &(impl LedgerRead + LedgerAppend)) {
+pub async fn each_version_can_be_read_by_its_number(ledger: &(impl LedgerRead + LedgerWrite)) {
     let key = note_key("n");
     let items = version_items(&key, 3);
     append_all(ledger, &items).await;
@@ -37,39 +37,49 @@ pub async fn each_version_can_be_read_by_its_number(ledger: &(impl LedgerRead + 
     assert_eq!(ledger.at(&key, Version::new(4).unwrap()).await, Ok(None));
 }
 
-/// Appending a version that exists changes nothing and answers with what is stored, all of it, so
-/// that a caller can tell its own lost answer from somebody else's write.
-pub async fn an_existing_version_is_occupied_by_the_stored_item_in_full(ledger: &(impl LedgerRead + LedgerAppend)) {
+/// Appending a version that exists changes nothing and answers with what is stored, all of it.
+pub async fn an_existing_version_is_occupied_by_the_stored_item_in_full(ledger: &(impl LedgerRead + LedgerWrite)) {
     let key = note_key("n");
     let items = version_items(&key, 2);
     append_all(ledger, &items).await;
     for stored in &items {
-        let occupied = Err(AppendError::Occupied(Box::new(stored.clone())));
-        assert_eq!(ledger.append(&fork_of(stored)).await, occupied);
-        assert_eq!(ledger.append(stored).await, occupied);
+        let occupied = Err(CommitError::Occupied(Box::new(stored.clone())));
+        assert_eq!(append(ledger, &fork_of(stored)).await, occupied);
         assert_eq!(ledger.at(&key, stored.version).await, Ok(Some(stored.clone())));
     }
 }
 
+/// Appending what the same command has appended already is a success and changes nothing: the answer
+/// to the first attempt was lost.
+pub async fn a_version_of_the_same_command_is_a_success(ledger: &(impl LedgerRead + LedgerWrite)) {
+    let key = note_key("n");
+    let [one, two] = version_items(&key, 2).try_into().unwrap();
+    append_all(ledger, &[one.clone(), two]).await;
+    let later = Stamp { at: "2026-01-01T12:05:00Z".parse().unwrap(), ..one.updated.clone() };
+    let again = VersionItem { updated: later, ..one.clone() };
+    assert_eq!(append(ledger, &again).await, Ok(()));
+    assert_eq!(ledger.at(&key, Version::FIRST).await, Ok(Some(one)));
+}
+
 /// Of writers that append the same version at once one succeeds, and the others learn of it.
-pub async fn of_concurrent_appends_of_one_version_exactly_one_wins(ledger: &(impl LedgerRead + LedgerAppend)) {
+pub async fn of_concurrent_appends_of_one_version_exactly_one_wins(ledger: &(impl LedgerRead + LedgerWrite)) {
     let key = note_key("n");
     let [one] = version_items(&key, 1).try_into().unwrap();
     let rivals: Vec<VersionItem> = (0..8)
         .map(|number| VersionItem { command_id: format!("rival {number}"), ..one.clone() })
         .map(|item| VersionItem { hash: item.computed_hash().unwrap(), ..item })
         .collect();
-    let outcomes = futures::future::join_all(rivals.iter().map(|rival| ledger.append(rival))).await;
+    let outcomes = futures::future::join_all(rivals.iter().map(|rival| append(ledger, rival))).await;
     let winners: Vec<_> = rivals.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok()).collect();
     let [(winner, _)] = winners.try_into().unwrap();
     assert_eq!(ledger.newest(&key).await, Ok(Some(winner.clone())));
     for lost in outcomes.iter().filter(|outcome| outcome.is_err()) {
-        assert_eq!(*lost, Err(AppendError::Occupied(Box::new(winner.clone()))));
+        assert_eq!(*lost, Err(CommitError::Occupied(Box::new(winner.clone()))));
     }
 }
 
 /// A history longer than a store's page (1 MB in DynamoDB) comes whole, newest first.
-pub async fn history_is_newest_first_over_all_pages(ledger: &(impl LedgerRead + LedgerAppend)) {
+pub async fn history_is_newest_first_over_all_pages(ledger: &(impl LedgerRead + LedgerWrite)) {
     let key = note_key("n");
     let mut items = large_version_items(&key, 12, 100_000);
     append_all(ledger, &items).await;
@@ -80,7 +90,7 @@ pub async fn history_is_newest_first_over_all_pages(ledger: &(impl LedgerRead + 
 }
 
 /// A page of history begins below `before` and is shorter than `limit` only at the end.
-pub async fn history_begins_below_before_and_holds_at_most_limit(ledger: &(impl LedgerRead + LedgerAppend)) {
+pub async fn history_begins_below_before_and_holds_at_most_limit(ledger: &(impl LedgerRead + LedgerWrite)) {
     let key = note_key("n");
     append_all(ledger, &version_items(&key, 11)).await;
     let cases: [(Option<u64>, usize, &[u64]); 8] = [
@@ -102,7 +112,7 @@ pub async fn history_begins_below_before_and_holds_at_most_limit(ledger: &(impl 
 
 /// Entities whose keys begin alike, look like encoded or versioned keys, or belong to another
 /// tenant are never mixed up.
-pub async fn keys_that_look_alike_never_see_each_other(ledger: &(impl LedgerRead + LedgerAppend)) {
+pub async fn keys_that_look_alike_never_see_each_other(ledger: &(impl LedgerRead + LedgerWrite)) {
     let mut keys: Vec<EntityKey> = LOOKALIKES.into_iter().map(note_key).collect();
     keys.extend(["acme-2", "acm"].map(|tenant| of_tenant(tenant, "a")));
     for (key, count) in keys.iter().zip(1..) {
@@ -117,7 +127,7 @@ pub async fn keys_that_look_alike_never_see_each_other(ledger: &(impl LedgerRead
 }
 
 /// A scan meets each version of each entity exactly once, over as many pages as it takes.
-pub async fn a_scan_meets_every_version_once(ledger: &(impl LedgerAppend + LedgerScan)) {
+pub async fn a_scan_meets_every_version_once(ledger: &(impl LedgerWrite + LedgerScan)) {
     let mut expected = BTreeMap::new();
     for (sk, count, bytes) in [("a", 9, 0), ("b", 11, 110_000), ("c", 1, 0)] {
         let items = large_version_items(&note_key(sk), count, bytes);
@@ -145,7 +155,7 @@ pub async fn a_scan_meets_every_version_once(ledger: &(impl LedgerAppend + Ledge
 
 /// Texts of any characters, empty ones, nested empty lists and objects, and the largest and
 /// smallest whole numbers come back as they were.
-pub async fn any_text_and_any_whole_number_reads_back_unchanged(ledger: &(impl LedgerRead + LedgerAppend)) {
+pub async fn any_text_and_any_whole_number_reads_back_unchanged(ledger: &(impl LedgerRead + LedgerWrite)) {
     let key = note_key("ключ/鍵 🔑\u{85}\n%@#\"\\");
     let [mut item] = version_items(&key, 1).try_into().unwrap();
     item.code = "é\u{10FFFF}\t".to_owned();
@@ -160,22 +170,22 @@ pub async fn any_text_and_any_whole_number_reads_back_unchanged(ledger: &(impl L
     });
     item.ttl = Some(4_102_444_800);
     item.hash = item.computed_hash().unwrap();
-    ledger.append(&item).await.unwrap();
+    append(ledger, &item).await.unwrap();
     let stored = ledger.newest(&key).await.unwrap().unwrap();
     assert_eq!(stored, item);
     assert_eq!(stored.computed_hash().unwrap(), item.hash);
 }
 
 /// An item above DynamoDB's 400 KB is refused with its size, and nothing of it is stored.
-pub async fn an_item_that_is_too_large_is_refused_and_not_stored(ledger: &(impl LedgerRead + LedgerAppend)) {
+pub async fn an_item_that_is_too_large_is_refused_and_not_stored(ledger: &(impl LedgerRead + LedgerWrite)) {
     let key = note_key("n");
     let [small] = large_version_items(&key, 1, 150_000).try_into().unwrap();
-    ledger.append(&small).await.unwrap();
+    append(ledger, &small).await.unwrap();
     // The text is in the state and in the event: 500,000 bytes in all.
     let [_, large] = large_version_items(&key, 2, 250_000).try_into().unwrap();
-    let refused = ledger.append(&large).await;
+    let refused = append(ledger, &large).await;
     assert!(
-        matches!(refused, Err(AppendError::TooLarge { bytes, limit }) if bytes > 500_000 && limit == 409_600),
+        matches!(refused, Err(CommitError::TooLarge { bytes, limit }) if bytes > 500_000 && limit == 409_600),
         "too large"
     );
     assert!(ledger.newest(&key).await.unwrap() == Some(small), "the newest is still the one before");
@@ -191,8 +201,8 @@ pub(super) fn of_tenant(tenant: &str, sk: &str) -> EntityKey {
     key
 }
 
-async fn append_all(ledger: &impl LedgerAppend, items: &[VersionItem]) {
+async fn append_all(ledger: &impl LedgerWrite, items: &[VersionItem]) {
     for item in items {
-        ledger.append(item).await.unwrap();
+        append(ledger, item).await.unwrap();
     }
 }

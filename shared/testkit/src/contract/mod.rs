@@ -24,6 +24,7 @@ macro_rules! ledger_contract {
             an_appended_version_is_the_newest,
             each_version_can_be_read_by_its_number,
             an_existing_version_is_occupied_by_the_stored_item_in_full,
+            a_version_of_the_same_command_is_a_success,
             of_concurrent_appends_of_one_version_exactly_one_wins,
             history_is_newest_first_over_all_pages,
             history_begins_below_before_and_holds_at_most_limit,
