@@ -117,7 +117,7 @@ fn refused(part: Part<'_>, item: Option<Item>) -> CommitError {
             .map(|stored| CommitError::Remembered(Box::new(stored))),
         Part::Version(_) => read(item).map(|stored| CommitError::Occupied(Box::new(stored))),
         Part::Claim(change) => {
-            claim_holder(item).map(|holder| CommitError::Claimed { claim: change.claim().clone(), holder })
+            claim_holder(item).map(|holder| CommitError::Claimed { claim: change.claim().clone().into(), holder })
         }
         Part::Expiry(_) => Err(rejected(&format!("{part} cannot expire"))),
     };

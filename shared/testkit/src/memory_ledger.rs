@@ -211,7 +211,7 @@ impl Table {
                 ClaimChange::Transfer { from, to, .. } => (from, to),
             };
             if let Some(holder) = self.claims.get(claim).filter(|holder| *holder != one && *holder != other) {
-                return Err(CommitError::Claimed { claim: claim.clone(), holder: holder.clone() });
+                return Err(CommitError::Claimed { claim: claim.clone().into(), holder: holder.clone() });
             }
         }
         for expiry in &commit.expiries {
