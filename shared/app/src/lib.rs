@@ -10,10 +10,15 @@ mod projector;
 mod queries;
 mod rebuild;
 mod registry;
+mod verify;
 
-pub use commands::{Accepted, Caller, CommandError, CommandRequest, Commands, IfMatch, RequestOrigin, VersionSource};
+pub use commands::{
+    Accepted, Caller, CommandError, CommandRequest, Commands, FailedEntry, IfMatch, Ledger, RequestOrigin,
+    VersionSource,
+};
 pub use environment::Environment;
 pub use projector::{BadRecord, ProjectionReport, Projector};
 pub use queries::{ListRequest, Listed, ParameterProblem, Queries, QueryError};
 pub use rebuild::{Rebuilt, rebuild};
 pub use registry::Registry;
+pub use verify::{Defect, DefectKind, VerifiableLedger, VerifyReport, verify};

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -43,6 +44,33 @@ pub trait Domain: Aggregate {
     /// The read model's table.
     const TABLE: TableSpec;
 
+    /// For how many days versions stay that are neither the first nor the newest; for ever if none.
+    const RETENTION_DAYS: Option<NonZeroU32> = None;
+
+    /// The values that no other living entity of this type and tenant may have, by field. Taken and
+    /// given up in the transaction of the version that changes them; a deleted entity has none.
+    fn unique(&self) -> Vec<(&'static str, &str)> {
+        Vec::new()
+    }
+
+    /// The other entities of this domain that a command concerns.
+    fn involves(_: &Self::Command) -> Vec<SortKey> {
+        Vec::new()
+    }
+
+    /// What happens to each of several entities, in one transaction. `states` are the addressed
+    /// entity, then those that the command [`involves`](Self::involves); so are the answers.
+    ///
+    /// # Errors
+    /// The domain's own refusal, of all of it.
+    fn decide_together(
+        states: &[Option<&Self>],
+        command: &Self::Command,
+        context: &DecisionContext,
+    ) -> Result<Vec<Vec<Self::Event>>, Self::Error> {
+        Ok(vec![Self::decide(states.first().copied().flatten(), command, context)?])
+    }
+
     /// Reads the command out of a request's fields, reporting every problem to them. `None` only
     /// after at least one problem was reported, or where [`Action::Named`] is not in `COMMANDS`.
     ///
@@ -69,6 +97,10 @@ pub struct Decision {
     pub name: String,
     /// Whether the entity is deleted after it.
     pub is_deleted: bool,
+    /// The unique values that it takes, by field.
+    pub taken: Vec<(&'static str, String)>,
+    /// The unique values that it gives up, by field.
+    pub released: Vec<(&'static str, String)>,
 }
 
 /// A ledger entry that this code cannot make sense of.
@@ -99,13 +131,22 @@ pub enum Undecided {
     Corrupt(#[from] Corrupt),
 }
 
-/// A command that has been read and validated, waiting for the state to decide on.
+/// A command that has been read and validated, waiting for the states to decide on.
 pub trait PreparedCommand: fmt::Debug + Send + Sync {
-    /// Decides on the state in `newest`, as often as asked.
+    /// See [`Domain::involves`].
+    fn involves(&self) -> Vec<SortKey>;
+
+    /// Decides on the states in these items, as often as asked: the addressed entity, then those
+    /// that the command [`involves`](Self::involves). One decision for each, in the same order; none
+    /// for an entity that there is not and that nothing happens to.
     ///
     /// # Errors
     /// [`Undecided`]: the domain's refusal, or a stored state that cannot be read.
-    fn decide(&self, newest: Option<&VersionItem>, context: &DecisionContext) -> Result<Decision, Undecided>;
+    fn decide(
+        &self,
+        newest: &[Option<VersionItem>],
+        context: &DecisionContext,
+    ) -> Result<Vec<Option<Decision>>, Undecided>;
 }
 
 /// A request body, read.
@@ -129,6 +170,8 @@ pub trait DynDomain: fmt::Debug + Send + Sync {
     fn commands(&self) -> &'static [&'static str];
     /// See [`Domain::TABLE`].
     fn table(&self) -> &'static TableSpec;
+    /// See [`Domain::RETENTION_DAYS`].
+    fn retention_days(&self) -> Option<NonZeroU32>;
 
     /// Reads and validates a request body (an empty one counts as `{}`).
     ///
@@ -141,6 +184,20 @@ pub trait DynDomain: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Corrupt`] names the first that is not.
     fn check_events(&self, item: &VersionItem) -> Result<(), Corrupt>;
+
+    /// Checks that `item` says what its events make of the version `before` it (none before the
+    /// first). A state may lack what newer code adds to it, but holds nothing of its own.
+    ///
+    /// # Errors
+    /// [`Corrupt`] says what differs, or which of the two cannot be read.
+    fn replay(&self, before: Option<&VersionItem>, item: &VersionItem) -> Result<(), Corrupt>;
+
+    /// The values that no other entity may have while `item` is the newest version, by field; none
+    /// of a deleted one.
+    ///
+    /// # Errors
+    /// [`Corrupt`] if the state is not one of this domain's.
+    fn unique(&self, item: &VersionItem) -> Result<Vec<(&'static str, String)>, Corrupt>;
 }
 
 /// Forgets a domain's types.
@@ -174,6 +231,10 @@ impl<D: Domain> DynDomain for Erased<D> {
         const { &D::TABLE }
     }
 
+    fn retention_days(&self) -> Option<NonZeroU32> {
+        D::RETENTION_DAYS
+    }
+
     fn prepare(&self, action: Action<'_>, body: &str) -> Result<Prepared, InputError> {
         let mut fields = Fields::of_body(body)?;
         let (sk, version) = match action {
@@ -190,10 +251,30 @@ impl<D: Domain> DynDomain for Erased<D> {
     }
 
     fn check_events(&self, item: &VersionItem) -> Result<(), Corrupt> {
-        match item.events.iter().find(|event| D::from_stored(event).is_none()) {
-            Some(unknown) => Err(corrupt(item, format!("unknown event {} v{}", unknown.name, unknown.v))),
+        read_events::<D>(item).map(drop)
+    }
+
+    fn replay(&self, before: Option<&VersionItem>, item: &VersionItem) -> Result<(), Corrupt> {
+        let before = before.map(read_state::<D>).transpose()?;
+        let (events, stored) = (read_events::<D>(item)?, read_state::<D>(item)?);
+        let replayed = events.iter().fold(before, |state, event| D::evolve(state, event));
+        let replayed = replayed.filter(|_| !events.is_empty());
+        let replayed = replayed.ok_or_else(|| corrupt(item, "its events lead to no state".to_owned()))?;
+        let own = serde_json::to_value(&stored).unwrap_or_default();
+        let same = [
+            ("state", replayed == stored && covers(&own, &item.state)),
+            ("code", replayed.code() == item.code),
+            ("name", replayed.name() == item.name),
+            ("isDeleted", replayed.is_deleted() == item.is_deleted),
+        ];
+        match same.iter().find(|(_, same)| !same) {
+            Some((field, _)) => Err(corrupt(item, format!("its {field} is not what its events lead to"))),
             None => Ok(()),
         }
+    }
+
+    fn unique(&self, item: &VersionItem) -> Result<Vec<(&'static str, String)>, Corrupt> {
+        read_state::<D>(item).map(|state| claims(&state))
     }
 }
 
@@ -201,32 +282,77 @@ impl<D: Domain> DynDomain for Erased<D> {
 struct Typed<D: Domain>(D::Command);
 
 impl<D: Domain> PreparedCommand for Typed<D> {
-    fn decide(&self, newest: Option<&VersionItem>, context: &DecisionContext) -> Result<Decision, Undecided> {
-        let state: Option<D> = match newest {
-            Some(item) => Some(read_state(item)?),
-            None => None,
-        };
-        let events = D::decide(state.as_ref(), &self.0, context)
-            .map_err(|refusal| Undecided::Refused { code: refusal.code(), detail: refusal.to_string() })?;
-        let state = events.iter().fold(state, |state, event| D::evolve(state, event));
-        let (Some(state), Ok(json)) = (&state, serde_json::to_value(&state)) else {
-            // Only a create decides without a state, and its first event makes one.
-            return Err(Undecided::Refused { code: "NOT_CREATED", detail: "there is no such entity yet".to_owned() });
-        };
-        Ok(Decision {
-            events: events.iter().map(D::to_stored).collect(),
-            code: state.code().to_owned(),
-            name: state.name().to_owned(),
-            is_deleted: state.is_deleted(),
-            state: json,
-        })
+    fn involves(&self) -> Vec<SortKey> {
+        D::involves(&self.0)
     }
+
+    fn decide(
+        &self,
+        newest: &[Option<VersionItem>],
+        context: &DecisionContext,
+    ) -> Result<Vec<Option<Decision>>, Undecided> {
+        let states = newest.iter().map(|item| item.as_ref().map(read_state::<D>).transpose());
+        let states: Vec<Option<D>> = states.collect::<Result<_, _>>()?;
+        let seen: Vec<Option<&D>> = states.iter().map(Option::as_ref).collect();
+        let decided = D::decide_together(&seen, &self.0, context)
+            .map_err(|refusal| Undecided::Refused { code: refusal.code(), detail: refusal.to_string() })?;
+        let mut decided = decided.into_iter();
+        Ok(states.into_iter().map(|before| decision::<D>(before, &decided.next().unwrap_or_default())).collect())
+    }
+}
+
+/// What `events` make of `before`; none where there is no entity, before or after.
+fn decision<D: Domain>(before: Option<D>, events: &[D::Event]) -> Option<Decision> {
+    let had = before.as_ref().map(claims).unwrap_or_default();
+    let state = events.iter().fold(before, |state, event| D::evolve(state, event))?;
+    let has = claims(&state);
+    // Plain structs of texts, checked by the domain's tests to survive JSON.
+    let json = serde_json::to_value(&state).unwrap_or_default();
+    Some(Decision {
+        events: events.iter().map(D::to_stored).collect(),
+        code: state.code().to_owned(),
+        name: state.name().to_owned(),
+        is_deleted: state.is_deleted(),
+        taken: has.iter().filter(|value| !had.contains(value)).cloned().collect(),
+        released: had.into_iter().filter(|value| !has.contains(value)).collect(),
+        state: json,
+    })
+}
+
+/// What a living entity has and no other may have.
+fn claims<D: Domain>(state: &D) -> Vec<(&'static str, String)> {
+    if state.is_deleted() {
+        return Vec::new();
+    }
+    state.unique().into_iter().map(|(field, value)| (field, value.to_owned())).collect()
 }
 
 fn read_state<D: Domain>(item: &VersionItem) -> Result<D, Corrupt> {
     serde::Deserialize::deserialize(&item.state).map_err(|error: serde_json::Error| corrupt(item, error.to_string()))
 }
 
+fn read_events<D: Domain>(item: &VersionItem) -> Result<Vec<D::Event>, Corrupt> {
+    let unknown = |event: &StoredEvent| corrupt(item, format!("unknown event {} v{}", event.name, event.v));
+    item.events.iter().map(|event| D::from_stored(event).ok_or_else(|| unknown(event))).collect()
+}
+
+/// Whether everything in `stored` is in `own` too.
+fn covers(own: &Value, stored: &Value) -> bool {
+    match (own, stored) {
+        (Value::Object(own), Value::Object(stored)) => {
+            stored.iter().all(|(name, stored)| own.get(name).is_some_and(|own| covers(own, stored)))
+        }
+        (Value::Array(own), Value::Array(stored)) => {
+            own.len() == stored.len() && own.iter().zip(stored).all(|(own, stored)| covers(own, stored))
+        }
+        _ => own == stored,
+    }
+}
+
 fn corrupt(item: &VersionItem, reason: String) -> Corrupt {
     Corrupt { id: item.key.to_string(), version: item.version, reason }
 }
+
+#[cfg(test)]
+#[path = "domain_tests.rs"]
+mod tests;

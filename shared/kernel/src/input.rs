@@ -5,6 +5,7 @@
 //! float; so bodies are read field by field from the raw text instead. Stored data goes through
 //! `serde` as usual.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserializer;
@@ -202,6 +203,43 @@ impl<'a> Fields<'a> {
 
     fn path_of(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+}
+
+/// One entry of a batch of creates and updates, with the body that a single request would have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchEntry<'a> {
+    /// The entity that an update names. A create names its own in the body, or has one generated.
+    pub sk: Option<SortKey>,
+    /// The body.
+    pub body: Cow<'a, str>,
+}
+
+impl<'a> BatchEntry<'a> {
+    /// Reads an entry: with a `version` it is an update, whose `sk` is taken out; else a create, as
+    /// it is. The rest is for the domain to read.
+    ///
+    /// # Errors
+    /// [`InputError::Invalid`] for an update with no `sk`, more than one, or one that cannot be.
+    pub fn read(entry: &'a RawValue) -> Result<Self, InputError> {
+        let as_it_is = || Self { sk: None, body: Cow::Borrowed(entry.get()) };
+        let Ok(fields) = serde_json::Deserializer::from_str(entry.get()).deserialize_map(EntriesVisitor) else {
+            return Ok(as_it_is());
+        };
+        if !fields.iter().any(|(name, value)| name == "version" && value.get() != "null") {
+            return Ok(as_it_is());
+        }
+        let (named, rest): (Vec<_>, Vec<_>) = fields.into_iter().partition(|(name, _)| name == "sk");
+        let read = match named.as_slice() {
+            [] => Err(Rejection::new("REQUIRED", "must be given")),
+            [(_, sk)] => SortKey::from_json(sk.get()),
+            _ => Err(Rejection::new("DUPLICATE_FIELD", "must be given once")),
+        };
+        let sk = read.map_err(|Rejection { code, message }| {
+            InputError::Invalid(vec![Problem { path: "sk".to_owned(), code, message }])
+        })?;
+        let rest: Vec<_> = rest.iter().map(|(name, value)| format!("{}:{value}", serde_json::json!(name))).collect();
+        Ok(Self { sk: Some(sk), body: Cow::Owned(format!("{{{}}}", rest.join(","))) })
     }
 }
 

@@ -94,3 +94,39 @@ fn a_sort_key_that_no_url_path_can_name_is_refused() {
         assert_eq!(fields.optional::<SortKey>("sk").unwrap().as_str(), sk);
     }
 }
+
+fn raw(text: &str) -> &RawValue {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn a_batch_entry_with_a_version_is_an_update_whose_sk_is_taken_out_and_nothing_else_touched() {
+    let text = r#"{"n\"1": 0.10, "sk": "p", "version": 3, "a": {"sk": 1.50}, "a": null}"#;
+    let entry = BatchEntry::read(raw(text)).unwrap();
+    assert_eq!(entry.sk, Some("p".parse().unwrap()));
+    assert_eq!(entry.body, r#"{"n\"1":0.10,"version":3,"a":{"sk": 1.50},"a":null}"#);
+}
+
+#[test]
+fn any_other_batch_entry_is_a_create_as_it_is() {
+    for text in [r#"{"sk": "p", "code": 1.0}"#, r#"{"version": null}"#, "{}", "[]", "7", r#"{"a": {"version": 1}}"#] {
+        assert_eq!(BatchEntry::read(raw(text)), Ok(BatchEntry { sk: None, body: text.into() }));
+    }
+}
+
+#[test]
+fn a_batch_update_names_one_entity() {
+    for (text, expected) in [
+        (r#"{"version": 1}"#, "REQUIRED"),
+        (r#"{"version": 1, "sk": null}"#, "WRONG_TYPE"),
+        (r#"{"version": 1, "sk": "a", "sk": "a"}"#, "DUPLICATE_FIELD"),
+        (r#"{"version": 1, "sk": "a/b"}"#, "INVALID_SORT_KEY"),
+    ] {
+        let Err(InputError::Invalid(problems)) = BatchEntry::read(raw(text)) else { panic!("{text} was accepted") };
+        assert_eq!(
+            problems.iter().map(|p| (p.path.as_str(), p.code)).collect::<Vec<_>>(),
+            [("sk", expected)],
+            "{text}"
+        );
+    }
+}

@@ -107,20 +107,7 @@ impl SortKey {
     /// The form in which the sort key is stored.
     #[must_use]
     pub fn encoded(&self) -> String {
-        let mut encoded = String::with_capacity(self.0.len());
-        for character in self.0.chars() {
-            if needs_encoding(character) {
-                let mut utf8 = [0; 4];
-                for byte in character.encode_utf8(&mut utf8).bytes() {
-                    encoded.push('%');
-                    encoded.push(hex_digit(byte >> 4));
-                    encoded.push(hex_digit(byte & 0xF));
-                }
-            } else {
-                encoded.push(character);
-            }
-        }
-        encoded
+        percent_encoded(&self.0)
     }
 
     /// Reads a stored sort key back.
@@ -128,21 +115,44 @@ impl SortKey {
     /// # Errors
     /// [`KeyError::Malformed`] for any text that [`SortKey::encoded`] would not have written.
     pub fn decode(encoded: &str) -> Result<Self, KeyError> {
-        let mut bytes = Vec::with_capacity(encoded.len());
-        let mut rest = encoded.bytes();
-        while let Some(byte) = rest.next() {
-            if byte == b'%' {
-                let high = rest.next().and_then(hex_value).ok_or(KeyError::Malformed)?;
-                let low = rest.next().and_then(hex_value).ok_or(KeyError::Malformed)?;
-                bytes.push(high << 4 | low);
-            } else {
-                bytes.push(byte);
-            }
-        }
-        let decoded: Self = String::from_utf8(bytes).map_err(|_| KeyError::Malformed)?.parse()?;
+        let decoded: Self = percent_decoded(encoded)?.parse()?;
         // One entity, one spelling: an encoding of something that needed none is not ours.
         if decoded.encoded() == encoded { Ok(decoded) } else { Err(KeyError::Malformed) }
     }
+}
+
+/// A text as it stands within a stored key: `%`, `@`, `#` and control characters percent-encoded.
+pub(crate) fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for character in text.chars() {
+        if needs_encoding(character) {
+            let mut utf8 = [0; 4];
+            for byte in character.encode_utf8(&mut utf8).bytes() {
+                encoded.push('%');
+                encoded.push(hex_digit(byte >> 4));
+                encoded.push(hex_digit(byte & 0xF));
+            }
+        } else {
+            encoded.push(character);
+        }
+    }
+    encoded
+}
+
+/// The text that [`percent_encoded`] was given; also of some texts that it would not have written.
+pub(crate) fn percent_decoded(encoded: &str) -> Result<String, KeyError> {
+    let mut bytes = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let high = rest.next().and_then(hex_value).ok_or(KeyError::Malformed)?;
+            let low = rest.next().and_then(hex_value).ok_or(KeyError::Malformed)?;
+            bytes.push(high << 4 | low);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| KeyError::Malformed)
 }
 
 fn needs_encoding(character: char) -> bool {

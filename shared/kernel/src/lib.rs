@@ -10,6 +10,7 @@
 
 mod aggregate;
 mod canonical;
+mod commit;
 mod decimal;
 mod domain;
 mod entity;
@@ -22,6 +23,7 @@ mod version_item;
 
 pub use aggregate::{Aggregate, DecisionContext, Refusal};
 pub use canonical::{CanonicalError, canonical_json};
+pub use commit::{Claim, ClaimChange, Commit, Expiry, IdempotencyRecord, MAX_OPERATIONS, Produced};
 pub use decimal::{Decimal, DecimalError};
 pub use domain::{Action, Corrupt, Decision, Domain, DynDomain, Prepared, PreparedCommand, Undecided, erase};
 pub use entity::Entity;

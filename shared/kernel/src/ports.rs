@@ -6,7 +6,9 @@
 
 use async_trait::async_trait;
 
-use crate::{DynDomain, Entity, EntityKey, TenantCode, Version, VersionItem};
+use crate::{
+    Claim, Commit, DynDomain, Entity, EntityKey, IdempotencyRecord, TenantCode, Timestamp, Version, VersionItem,
+};
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,17 +31,40 @@ pub enum StoreError {
     },
 }
 
-/// Why a version item was not appended.
+/// Why a [`Commit`] was not written. Nothing of it was.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum AppendError {
-    /// That version exists: somebody else's, or our own from an attempt whose answer was lost.
+pub enum CommitError {
+    /// A version exists: somebody else's, or our own from an attempt whose answer was lost.
     #[error("version {} of {} exists", .0.version, .0.key)]
     Occupied(Box<VersionItem>),
-    /// The item cannot be stored because of its size.
-    #[error("the item has {bytes} bytes, {limit} is the limit")]
+    /// Another entity has a unique value.
+    #[error("{claim} is taken by {holder}")]
+    Claimed {
+        /// The value.
+        claim: Box<Claim>,
+        /// Who has it.
+        holder: EntityKey,
+    },
+    /// The idempotency key is in use, by this request's twin or by another request.
+    #[error("the idempotency key {:?} is in use", .0.key)]
+    Remembered(Box<IdempotencyRecord>),
+    /// Others are writing the same items at this moment, and went on doing so while it was tried
+    /// again.
+    #[error("others are writing the same items")]
+    Contended,
+    /// An item, or all of them together, cannot be stored because of the size.
+    #[error("{bytes} bytes, {limit} is the limit")]
     TooLarge {
-        /// Its size.
+        /// The size.
         bytes: usize,
+        /// What the store takes.
+        limit: usize,
+    },
+    /// More operations than a transaction takes.
+    #[error("{operations} operations, {limit} is the limit")]
+    TooMany {
+        /// How many.
+        operations: usize,
         /// What the store takes.
         limit: usize,
     },
@@ -67,11 +92,25 @@ pub trait LedgerRead: Send + Sync {
     ) -> Result<Vec<VersionItem>, StoreError>;
 }
 
-/// Appends to the ledger.
+/// Writes to the ledger.
 #[async_trait]
-pub trait LedgerAppend: Send + Sync {
-    /// Stores `item` if no item of that entity and version exists: all of it or nothing.
-    async fn append(&self, item: &VersionItem) -> Result<(), AppendError>;
+pub trait LedgerWrite: Send + Sync {
+    /// Writes all of `commit` or nothing: each version on condition that it does not exist, each
+    /// claim that nobody else holds it, the idempotency record that no unexpired one has its key.
+    /// Where several conditions fail, the idempotency record is reported first, then versions, then
+    /// claims.
+    ///
+    /// A version of our own `command_id` that is there already, with the whole commit, counts as
+    /// written: the answer to an earlier attempt was lost.
+    async fn commit(&self, commit: &Commit, now: Timestamp) -> Result<(), CommitError>;
+
+    /// What is remembered under an idempotency key, unless it has expired by `now`.
+    async fn remembered(
+        &self,
+        tenant: &TenantCode,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<Option<IdempotencyRecord>, StoreError>;
 }
 
 /// Walks the whole ledger, for rebuilding read models.
@@ -80,6 +119,32 @@ pub trait LedgerScan: Send + Sync {
     /// A page of version items in no particular order, and where the next page begins (`None` at
     /// the end). Begin with `None`.
     async fn scan(&self, from: Option<String>) -> Result<(Vec<VersionItem>, Option<String>), StoreError>;
+}
+
+/// One row of the ledger, known by its key alone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LedgerRow {
+    /// A version of an entity. Whether it can be read is another question.
+    Version(EntityKey, Version),
+    /// A unique value, and the entity that has it.
+    Claim(Claim, EntityKey),
+    /// A row that is none of the kinds there are, or does not say which entity it belongs to.
+    Unreadable {
+        /// Its partition key.
+        pk: String,
+        /// Its sort key.
+        sk: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Lists what the ledger holds, for checking it.
+#[async_trait]
+pub trait LedgerAudit: Send + Sync {
+    /// A page of rows in no particular order, and where the next page begins (`None` at the end).
+    /// Begin with `None`. Idempotency records are left out: they come and go.
+    async fn rows(&self, from: Option<String>) -> Result<(Vec<LedgerRow>, Option<String>), StoreError>;
 }
 
 /// What became of the rows handed to a [`StateSink`].

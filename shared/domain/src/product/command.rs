@@ -1,3 +1,4 @@
+use ledgerline_kernel::SortKey;
 use ledgerline_kernel::input::Patch;
 
 use super::{Attributes, Category, Description, Measure, Price, ProductCode, ProductName};
@@ -24,6 +25,8 @@ pub enum Command {
     Delete,
     /// Put it back.
     Restore,
+    /// Take it out of the catalogue in favour of another product, which gets what it lacks from it.
+    MergeInto(SortKey),
 }
 
 /// All that a caller may set.

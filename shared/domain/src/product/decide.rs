@@ -27,8 +27,31 @@ pub(super) fn decide(state: Option<&Product>, command: &Command) -> Result<Vec<E
             let attributes = Attributes { price: Some(price.clone()), ..product.attributes.clone() };
             changes(product, &Details { code: product.code.clone(), name: product.name.clone(), attributes })
         }
+        Command::MergeInto(target) => vec![Event::ProductMerged { into: target.clone() }],
         Command::Create(_) | Command::Delete | Command::Restore => Vec::new(), // decided above
     })
+}
+
+/// A merge is decided on both: the one goes, and the other gets what it lacks.
+pub(super) fn merge(
+    product: Option<&Product>,
+    target: Option<&Product>,
+    command: &Command,
+) -> Result<[Vec<Event>; 2], ProductError> {
+    let merged = decide(product, command)?;
+    let (Some(product), Some(target)) = (product, target) else { return Err(ProductError::Missing) };
+    if target.is_deleted {
+        return Err(ProductError::TargetDeleted);
+    }
+    let (own, theirs) = (target.attributes.clone(), product.attributes.clone());
+    let attributes = Attributes {
+        category: own.category.or(theirs.category),
+        price: own.price.or(theirs.price),
+        description: own.description.or(theirs.description),
+        specification: own.specification.or(theirs.specification),
+    };
+    let wanted = Details { code: target.code.clone(), name: target.name.clone(), attributes };
+    Ok([merged, changes(target, &wanted)])
 }
 
 fn only_if(happens: bool, event: Event) -> Vec<Event> {

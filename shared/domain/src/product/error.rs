@@ -12,6 +12,9 @@ pub enum ProductError {
     /// Changed while deleted.
     #[error("the product is deleted; restore it first")]
     Deleted,
+    /// Merged into one that is deleted.
+    #[error("the product to merge into is deleted")]
+    TargetDeleted,
 }
 
 impl Refusal for ProductError {
@@ -20,6 +23,7 @@ impl Refusal for ProductError {
             Self::Exists => "PRODUCT_EXISTS",
             Self::Missing => "PRODUCT_MISSING",
             Self::Deleted => "PRODUCT_DELETED",
+            Self::TargetDeleted => "TARGET_DELETED",
         }
     }
 }

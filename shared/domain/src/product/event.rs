@@ -1,3 +1,5 @@
+use ledgerline_kernel::SortKey;
+
 use super::{Category, Description, Details, Price, ProductCode, ProductName, Specification};
 
 /// What can have happened to a product.
@@ -29,4 +31,9 @@ pub enum Event {
     ProductDeleted,
     /// It was put back.
     ProductRestored,
+    /// It was taken out of the catalogue in favour of another.
+    ProductMerged {
+        /// The product that stays.
+        into: SortKey,
+    },
 }

@@ -23,7 +23,7 @@ pub(super) fn evolve(state: Option<Product>, event: &Event) -> Option<Product> {
             };
         }
         Event::PriceChanged { to, .. } => product.attributes.price.clone_from(to),
-        Event::ProductDeleted => product.is_deleted = true,
+        Event::ProductDeleted | Event::ProductMerged { .. } => product.is_deleted = true,
         Event::ProductRestored => product.is_deleted = false,
     }
     Some(product)

@@ -27,6 +27,7 @@ pub(super) fn parse(action: Action<'_>, fields: &mut Fields<'_>) -> Option<Comma
         Action::Delete => Some(Command::Delete),
         Action::Restore => Some(Command::Restore),
         Action::Named("change-price") => fields.required("price").map(Command::ChangePrice),
+        Action::Named("merge-into") => fields.required("target").map(Command::MergeInto),
         Action::Named(_) => None,
     }
 }

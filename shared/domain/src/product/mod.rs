@@ -5,6 +5,7 @@
 //! | create | `ProductCreated` | it exists |
 //! | replace, update | `DetailsChanged` and `PriceChanged`, each if something changed | it is deleted |
 //! | `change-price` | `PriceChanged` | it is deleted |
+//! | `merge-into` | `ProductMerged`, and on the target what it lacked | either is deleted |
 //! | delete | `ProductDeleted` | never; deleting it again changes nothing |
 //! | restore | `ProductRestored` | never; restoring a living one changes nothing |
 //!
@@ -28,7 +29,9 @@ pub use state::{Attributes, Product, Specification};
 pub use values::{Category, Description, Measure, Price, ProductCode, ProductName};
 
 use ledgerline_kernel::input::Fields;
-use ledgerline_kernel::{Action, Aggregate, ColumnKind, ColumnSpec, DecisionContext, Domain, StoredEvent, TableSpec};
+use ledgerline_kernel::{
+    Action, Aggregate, ColumnKind, ColumnSpec, DecisionContext, Domain, SortKey, StoredEvent, TableSpec,
+};
 
 impl Aggregate for Product {
     type Command = Command;
@@ -59,7 +62,7 @@ impl Aggregate for Product {
 impl Domain for Product {
     const TYPE: &'static str = "PRODUCT";
     const RESOURCE: &'static str = "products";
-    const COMMANDS: &'static [&'static str] = &["change-price"];
+    const COMMANDS: &'static [&'static str] = &["change-price", "merge-into"];
     const TABLE: TableSpec = TableSpec {
         name: "product",
         columns: &[
@@ -69,6 +72,28 @@ impl Domain for Product {
             ColumnSpec { name: "specification", kind: ColumnKind::Json },
         ],
     };
+
+    fn unique(&self) -> Vec<(&'static str, &str)> {
+        vec![("code", self.code.as_str())]
+    }
+
+    fn involves(command: &Command) -> Vec<SortKey> {
+        match command {
+            Command::MergeInto(target) => vec![target.clone()],
+            _ => Vec::new(),
+        }
+    }
+
+    fn decide_together(
+        states: &[Option<&Self>],
+        command: &Command,
+        context: &DecisionContext,
+    ) -> Result<Vec<Vec<Event>>, ProductError> {
+        match states {
+            [product, target] => decide::merge(*product, *target, command).map(Vec::from),
+            _ => Ok(vec![Self::decide(states.first().copied().flatten(), command, context)?]),
+        }
+    }
 
     fn parse(action: Action<'_>, fields: &mut Fields<'_>) -> Option<Command> {
         input::parse(action, fields)

@@ -5,7 +5,7 @@
 //! `v`; `from_stored` keeps reading the old ones. Each shape has a golden file under
 //! `events/stored/product/`.
 
-use ledgerline_kernel::StoredEvent;
+use ledgerline_kernel::{SortKey, StoredEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -33,6 +33,11 @@ struct PriceChangedV1 {
     to: Option<Price>,
 }
 
+#[derive(Serialize, Deserialize)]
+struct ProductMergedV1 {
+    into: SortKey,
+}
+
 pub(super) fn to_stored(event: &Event) -> StoredEvent {
     let (name, v, data) = match event.clone() {
         Event::ProductCreated(Details { code, name, attributes }) => {
@@ -44,6 +49,7 @@ pub(super) fn to_stored(event: &Event) -> StoredEvent {
         Event::PriceChanged { from, to } => ("PriceChanged", 1, json(&PriceChangedV1 { from, to })),
         Event::ProductDeleted => ("ProductDeleted", 1, json!({})),
         Event::ProductRestored => ("ProductRestored", 1, json!({})),
+        Event::ProductMerged { into } => ("ProductMerged", 1, json(&ProductMergedV1 { into })),
     };
     StoredEvent { name: name.to_owned(), v, data }
 }
@@ -65,6 +71,10 @@ pub(super) fn from_stored(stored: &StoredEvent) -> Option<Event> {
         }
         ("ProductDeleted", 1) => Event::ProductDeleted,
         ("ProductRestored", 1) => Event::ProductRestored,
+        ("ProductMerged", 1) => {
+            let ProductMergedV1 { into } = read(data)?;
+            Event::ProductMerged { into }
+        }
         _ => return None,
     })
 }

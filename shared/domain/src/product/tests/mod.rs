@@ -1,5 +1,6 @@
 mod decisions;
 mod input;
+mod merge;
 mod stored;
 
 use ledgerline_kernel::input::FromJson;

@@ -19,6 +19,7 @@ fn one_of_each() -> Vec<Event> {
         price_changed("1", "2"),
         Event::ProductDeleted,
         Event::ProductRestored,
+        Event::ProductMerged { into: "ring-8".parse().unwrap() },
     ];
     for event in &all {
         match event {
@@ -26,7 +27,8 @@ fn one_of_each() -> Vec<Event> {
             | Event::DetailsChanged { .. }
             | Event::PriceChanged { .. }
             | Event::ProductDeleted
-            | Event::ProductRestored => {}
+            | Event::ProductRestored
+            | Event::ProductMerged { .. } => {}
         }
     }
     all

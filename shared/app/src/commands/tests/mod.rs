@@ -2,7 +2,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use ledgerline_kernel::Timestamp;
+use ledgerline_kernel::input::InputError;
+use ledgerline_kernel::ports::{CommitError, StoreError};
+use ledgerline_kernel::{Draft, Timestamp};
 use ledgerline_testkit::MemoryLedger;
 use serde_json::json;
 
@@ -58,15 +60,29 @@ impl World {
         body: &str,
     ) -> Result<Accepted, CommandError> {
         let request = CommandRequest {
-            domain: self.registry.by_resource("products").unwrap().as_ref(),
-            action,
-            sk: (action != Action::Create).then(|| "ring".parse().unwrap()),
-            if_match,
-            body,
             caller: Caller { tenant: tenant.parse().unwrap(), user: "ann".into(), ip: "192.0.2.1".into() },
-            origin: RequestOrigin { request_id: "r".into(), source: "test".into(), traceparent: None },
+            ..self.request(action, "ring", if_match, body)
         };
         self.commands.execute(request).await
+    }
+
+    fn request<'a>(
+        &'a self,
+        action: Action<'a>,
+        sk: &str,
+        if_match: Option<IfMatch>,
+        body: &'a str,
+    ) -> CommandRequest<'a> {
+        CommandRequest {
+            domain: self.registry.by_resource("products").unwrap().as_ref(),
+            action,
+            sk: (action != Action::Create).then(|| sk.parse().unwrap()),
+            if_match,
+            idempotency_key: None,
+            body,
+            caller: Caller { tenant: "acme".parse().unwrap(), user: "ann".into(), ip: "192.0.2.1".into() },
+            origin: RequestOrigin { request_id: "r".into(), source: "test".into(), traceparent: None },
+        }
     }
 
     async fn create(&self) -> Accepted {
@@ -103,6 +119,10 @@ impl World {
 
 const RING: &str = r#"{"sk": "ring", "code": "R-7", "name": "Ring", "attributes": {"price": "12.50"}}"#;
 
+fn unavailable(reason: &str) -> CommitError {
+    StoreError::Unavailable { store: "ledger", reason: reason.to_owned() }.into()
+}
+
 fn version(number: u64) -> Version {
     Version::new(number).unwrap()
 }
@@ -116,7 +136,7 @@ async fn a_create_is_one_write_and_no_read() {
     let world = world();
     let accepted = world.create().await;
     assert_eq!((accepted.item.version, accepted.changed), (Version::FIRST, true));
-    assert_eq!((world.ledger.reads(), world.ledger.appends()), (0, 1));
+    assert_eq!((world.ledger.reads(), world.ledger.commits()), (0, 1));
     assert_eq!(world.ledger.all(), [accepted.item]);
 }
 
@@ -126,7 +146,7 @@ async fn an_accepted_update_is_one_read_and_one_write() {
     let first = world.create().await.item;
     let accepted = world.change_price(exactly(1), "13").await.unwrap();
     assert_eq!((accepted.item.version, &accepted.item.prev_hash), (version(2), &first.hash));
-    assert_eq!((world.ledger.reads(), world.ledger.appends()), (1, 2));
+    assert_eq!((world.ledger.reads(), world.ledger.commits()), (1, 2));
 }
 
 #[tokio::test]
@@ -195,7 +215,7 @@ async fn a_header_and_a_body_that_disagree_are_refused() {
 async fn who_loses_the_race_with_an_expected_version_gets_a_conflict_with_the_winners_version() {
     let world = world();
     world.create().await;
-    world.ledger.before_next_append(world.rival());
+    world.ledger.before_next_commit(world.rival());
     let lost = world.change_price(exactly(1), "13").await.unwrap_err();
     assert!(matches!(lost, CommandError::VersionConflict { current, .. } if current == version(2)));
     assert_eq!(world.ledger.all().len(), 2, "the rival's version and no other");
@@ -205,8 +225,8 @@ async fn who_loses_the_race_with_an_expected_version_gets_a_conflict_with_the_wi
 async fn who_loses_the_race_without_one_decides_again_on_what_the_winner_left() {
     let world = world();
     world.create().await;
-    world.ledger.before_next_append(world.rival());
-    world.ledger.before_next_append(world.rival());
+    world.ledger.before_next_commit(world.rival());
+    world.ledger.before_next_commit(world.rival());
     let accepted = world.change_price(Some(IfMatch::Any), "13").await.unwrap();
     assert_eq!((accepted.item.version, accepted.item.name.as_str()), (version(4), "Rival's ring"));
     assert_eq!(*world.environment.waits.lock().unwrap(), [1, 2]);
@@ -217,7 +237,7 @@ async fn who_loses_every_race_gives_up_after_five_retries() {
     let world = world();
     world.create().await;
     for _ in 0..20 {
-        world.ledger.before_next_append(world.rival());
+        world.ledger.before_next_commit(world.rival());
     }
     let lost = world.change_price(Some(IfMatch::Any), "13").await.unwrap_err();
     assert!(matches!(lost, CommandError::Contended(_)));
@@ -230,8 +250,8 @@ async fn nothing_to_do_writes_nothing_and_answers_with_what_there_is() {
     let world = world();
     let first = world.create().await.item;
     let accepted = world.change_price(exactly(1), "12.5").await.unwrap();
-    assert_eq!(accepted, Accepted { item: first, changed: false });
-    assert_eq!(world.ledger.appends(), 1);
+    assert_eq!((accepted.item, accepted.changed), (first, false));
+    assert_eq!(world.ledger.commits(), 1);
 }
 
 #[tokio::test]
@@ -247,10 +267,10 @@ async fn a_refusal_carries_the_domains_code_and_writes_nothing() {
 #[tokio::test]
 async fn a_bad_body_is_refused_before_any_store_is_touched() {
     let world = world();
-    world.ledger.fail_next_append(StoreError::Unavailable { store: "ledger", reason: "never asked".into() });
+    world.ledger.fail_next_commit(unavailable("never asked"));
     let refused = world.send(Action::Create, None, r#"{"code": 7}"#).await.unwrap_err();
-    assert!(matches!(refused, CommandError::Input(InputError::Invalid(_))));
-    assert_eq!((world.ledger.reads(), world.ledger.appends()), (0, 0));
+    assert!(matches!(refused, CommandError::Input(InputError::Invalid(_))), "{refused}");
+    assert_eq!((world.ledger.reads(), world.ledger.commits()), (0, 0));
 }
 
 #[tokio::test]
@@ -266,7 +286,7 @@ async fn an_unknown_entity_and_another_tenants_are_both_not_found() {
 async fn a_store_that_fails_is_not_mistaken_for_a_conflict() {
     let world = world();
     world.create().await;
-    world.ledger.fail_next_append(StoreError::Unavailable { store: "ledger", reason: "throttled".into() });
+    world.ledger.fail_next_commit(unavailable("throttled"));
     assert!(matches!(world.change_price(exactly(1), "13").await, Err(CommandError::Store(_))));
     assert_eq!(world.ledger.all().len(), 1);
 }
@@ -280,3 +300,8 @@ async fn a_state_that_the_domain_cannot_read_is_corrupt_and_not_a_panic() {
     world.ledger.insert(item);
     assert!(matches!(world.change_price(Some(IfMatch::Any), "13").await, Err(CommandError::Corrupt(_))));
 }
+
+mod claims;
+mod conformance;
+mod idempotency;
+mod together;

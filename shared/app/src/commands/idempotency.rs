@@ -1,0 +1,146 @@
+//! `Idempotency-Key`: the first answer again, and no second effect.
+//!
+//! The record is written in the same transaction as its effect, so there is no moment at which one
+//! exists without the other. It is looked up only when the effect did not happen: a request that is
+//! accepted costs no extra read.
+
+use chrono::TimeDelta;
+use ledgerline_kernel::ports::CommitError;
+use ledgerline_kernel::{Commit, Hash, IdempotencyRecord, Produced, TenantCode, Timestamp};
+
+use super::unit::Unit;
+use super::{Accepted, CommandError, CommandRequest, Commands, FailedEntry};
+
+/// How long an answer is remembered.
+const REMEMBERED_HOURS: i64 = 24;
+
+/// A request's idempotency key and what tells the request from others.
+#[derive(Debug, Clone)]
+pub(super) struct Idempotency {
+    tenant: TenantCode,
+    key: String,
+    payload_hash: Hash,
+}
+
+impl Idempotency {
+    /// That of a batch: the key of its first entry, the payload of all.
+    pub(super) fn of(requests: &[CommandRequest<'_>]) -> Result<Option<Self>, CommandError> {
+        let Some((first, Some(key))) = requests.first().map(|first| (first, first.idempotency_key.as_ref())) else {
+            return Ok(None);
+        };
+        if !(1..=255).contains(&key.len()) || !key.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+            return Err(CommandError::KeyInvalid);
+        }
+        let mut payload = String::new();
+        for request in requests {
+            let CommandRequest { domain, action, sk, if_match, body, .. } = request;
+            // The lengths keep neighbouring texts apart.
+            let target = format!("{} {action:?} {sk:?} {if_match:?}", domain.resource());
+            payload.push_str(&format!("{} {target} {} {body}", target.len(), body.len()));
+        }
+        let payload_hash = Hash::of(&payload);
+        Ok(Some(Self { tenant: first.caller.tenant.clone(), key: key.clone(), payload_hash }))
+    }
+
+    /// What will remember that `accepted` was the answer.
+    pub(super) fn record(&self, produced: Vec<Produced>, now: Timestamp) -> IdempotencyRecord {
+        IdempotencyRecord {
+            tenant: self.tenant.clone(),
+            key: self.key.clone(),
+            payload_hash: self.payload_hash.clone(),
+            produced,
+            expires_at: (now.as_datetime() + TimeDelta::hours(REMEMBERED_HOURS)).into(),
+        }
+    }
+}
+
+impl Commands {
+    /// Executes a unit, or answers as it was answered before.
+    pub(super) async fn execute_unit(&self, unit: &Unit<'_>) -> Result<Vec<Accepted>, FailedEntry> {
+        let outcome = self.decide_and_commit(unit).await;
+        let Some(idempotency) = unit.idempotency else { return outcome };
+        match outcome {
+            Ok(accepted) if accepted.iter().any(|accepted| accepted.changed) => Ok(accepted),
+            Ok(accepted) => self.remember_unchanged(unit, idempotency, accepted).await,
+            Err(failed) if failed.error.may_come_from_an_earlier_success() => {
+                let remembered = self.ledger.remembered(&idempotency.tenant, &idempotency.key, unit.now).await;
+                match remembered.map_err(at_first)? {
+                    Some(record) => self.replay(idempotency, &record).await.map_err(at_first),
+                    None => Err(failed),
+                }
+            }
+            Err(failed) => Err(failed),
+        }
+    }
+
+    /// Nothing happened, and that is the answer which a repetition gets, whatever is the case by then.
+    async fn remember_unchanged(
+        &self,
+        unit: &Unit<'_>,
+        idempotency: &Idempotency,
+        accepted: Vec<Accepted>,
+    ) -> Result<Vec<Accepted>, FailedEntry> {
+        let record = idempotency.record(accepted.iter().map(produced).collect(), unit.now);
+        let commit = Commit { idempotency: Some(record), ..Commit::default() };
+        match self.ledger.commit(&commit, unit.now).await {
+            Ok(()) => Ok(accepted),
+            Err(CommitError::Remembered(record)) => self.replay(idempotency, &record).await.map_err(at_first),
+            Err(CommitError::Store(error)) => Err(at_first(error)),
+            Err(_) => Err(at_first(CommandError::InFlight)),
+        }
+    }
+
+    /// The first answer again: the versions that the record names, which never change.
+    async fn replay(
+        &self,
+        idempotency: &Idempotency,
+        record: &IdempotencyRecord,
+    ) -> Result<Vec<Accepted>, CommandError> {
+        if record.payload_hash != idempotency.payload_hash {
+            return Err(CommandError::KeyReused);
+        }
+        let mut answers = Vec::with_capacity(record.produced.len());
+        for Produced { id, version, changed } in &record.produced {
+            let item = self.ledger.at(id, *version).await?.ok_or_else(|| CommandError::NotFound(id.clone()))?;
+            answers.push(Accepted { item, changed: *changed, replayed: true, others: Vec::new() });
+        }
+        Ok(answers)
+    }
+}
+
+impl CommandError {
+    /// Whether this is what a request meets whose twin was accepted before. Everything else would
+    /// have stopped the twin as well, or says nothing about it.
+    fn may_come_from_an_earlier_success(&self) -> bool {
+        match self {
+            Self::NotFound(_)
+            | Self::AlreadyExists(_)
+            | Self::Taken { .. }
+            | Self::VersionConflict { .. }
+            | Self::Contended(_)
+            | Self::InFlight
+            | Self::Refused { .. } => true,
+            Self::Input(_)
+            | Self::ContradictoryVersions
+            | Self::PreconditionRequired
+            | Self::KeyReused
+            | Self::KeyInvalid
+            | Self::RepeatedInBatch(_)
+            | Self::TooManyWrites { .. }
+            | Self::TooLarge { .. }
+            | Self::Store(_)
+            | Self::Corrupt(_)
+            | Self::Unstorable(_)
+            | Self::VersionsExhausted(_) => false,
+        }
+    }
+}
+
+pub(super) fn produced(accepted: &Accepted) -> Produced {
+    Produced { id: accepted.item.key.clone(), version: accepted.item.version, changed: accepted.changed }
+}
+
+/// What stands in the way of all of it is reported of the first entry.
+fn at_first(error: impl Into<CommandError>) -> FailedEntry {
+    FailedEntry { index: 0, error: error.into() }
+}
