@@ -138,14 +138,14 @@ fn read_or_log(item: Item) -> Option<VersionItem> {
     read(item).inspect_err(|error| tracing::error!(pk, sk, %error, "a version item of the ledger is unreadable")).ok()
 }
 
-fn write_cursor(last: &Item) -> Result<String, StoreError> {
+pub(crate) fn write_cursor(last: &Item) -> Result<String, StoreError> {
     match (last.get("pk"), last.get("sk")) {
         (Some(AttributeValue::S(pk)), Some(AttributeValue::S(sk))) => Ok(serde_json::json!([pk, sk]).to_string()),
         _ => Err(rejected("the table's keys are not the texts pk and sk")),
     }
 }
 
-fn read_cursor(cursor: &str) -> Result<Item, StoreError> {
+pub(crate) fn read_cursor(cursor: &str) -> Result<Item, StoreError> {
     let (pk, sk) = serde_json::from_str(cursor).map_err(|_| rejected("not a cursor of this scan"))?;
     Ok(HashMap::from([("pk".to_owned(), AttributeValue::S(pk)), ("sk".to_owned(), AttributeValue::S(sk))]))
 }

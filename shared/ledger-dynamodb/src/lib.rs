@@ -6,6 +6,7 @@
 //! - [`DynamoDataTable`] keeps the newest state of each entity, guarded by its version.
 //! - [`version_item`] reads what the ledger's stream delivers.
 
+mod audit;
 mod cancellation;
 mod commit;
 mod data_table;

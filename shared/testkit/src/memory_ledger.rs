@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use ledgerline_kernel::ports::{CommitError, LedgerRead, LedgerScan, LedgerWrite, StoreError};
+use ledgerline_kernel::ports::{CommitError, LedgerAudit, LedgerRead, LedgerRow, LedgerScan, LedgerWrite, StoreError};
 use ledgerline_kernel::{
     Claim, ClaimChange, Commit, EntityKey, IdempotencyRecord, MAX_OPERATIONS, TenantCode, Timestamp, Version,
     VersionItem,
@@ -311,15 +311,29 @@ impl LedgerWrite for MemoryLedger {
 #[async_trait]
 impl LedgerScan for MemoryLedger {
     async fn scan(&self, from: Option<String>) -> Result<(Vec<VersionItem>, Option<String>), StoreError> {
-        let start = match from {
-            None => 0,
-            Some(cursor) => cursor
-                .parse()
-                .map_err(|_| StoreError::Rejected { store: STORE, reason: "not a cursor of this scan".to_owned() })?,
-        };
-        let table = self.table();
-        let page: Vec<_> = table.versions.values().skip(start).take(Self::SCAN_PAGE).cloned().collect();
-        let end = start + page.len();
-        Ok((page, (end < table.versions.len()).then(|| end.to_string())))
+        page(self.table().versions.values().cloned(), from)
     }
+}
+
+#[async_trait]
+impl LedgerAudit for MemoryLedger {
+    async fn rows(&self, from: Option<String>) -> Result<(Vec<LedgerRow>, Option<String>), StoreError> {
+        let table = self.table();
+        let versions = table.versions.keys().map(|(key, version)| LedgerRow::Version(key.clone(), *version));
+        let claims = table.claims.iter().map(|(claim, holder)| LedgerRow::Claim(claim.clone(), holder.clone()));
+        page(versions.chain(claims), from)
+    }
+}
+
+fn page<T>(all: impl Iterator<Item = T>, from: Option<String>) -> Result<(Vec<T>, Option<String>), StoreError> {
+    let start: usize = match from {
+        None => 0,
+        Some(cursor) => cursor
+            .parse()
+            .map_err(|_| StoreError::Rejected { store: STORE, reason: "not a cursor of this scan".to_owned() })?,
+    };
+    let mut rest = all.skip(start).peekable();
+    let page: Vec<_> = rest.by_ref().take(MemoryLedger::SCAN_PAGE).collect();
+    let end = start + page.len();
+    Ok((page, rest.peek().map(|_| end.to_string())))
 }

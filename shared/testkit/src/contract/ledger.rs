@@ -1,10 +1,12 @@
-//! The contract of the ledger: [`LedgerRead`], [`LedgerWrite`] and [`LedgerScan`].
+//! The contract of the ledger: [`LedgerRead`], [`LedgerWrite`], [`LedgerScan`] and [`LedgerAudit`].
 #![expect(clippy::unwrap_used, reason = "a store that fails fails the test")]
 
 use std::collections::BTreeMap;
 
-use ledgerline_kernel::ports::{CommitError, LedgerRead, LedgerScan, LedgerWrite};
-use ledgerline_kernel::{EntityKey, Stamp, TenantCode, Version, VersionItem};
+use ledgerline_kernel::ports::{CommitError, LedgerAudit, LedgerRead, LedgerRow, LedgerScan, LedgerWrite};
+use ledgerline_kernel::{
+    Claim, ClaimChange, Commit, EntityKey, Hash, IdempotencyRecord, Stamp, TenantCode, Version, VersionItem,
+};
 use serde_json::json;
 
 use crate::{append, fork_of, large_version_items, note_key, version_items};
@@ -151,6 +153,48 @@ pub async fn a_scan_meets_every_version_once(ledger: &(impl LedgerWrite + Ledger
     }
     assert!(pages > 1, "the items do not fit on one page");
     assert!(met == expected, "every item came, as it was stored");
+}
+
+/// An audit meets the key of each version and each claim with its holder exactly once, over as many
+/// pages as it takes, and no idempotency record.
+pub async fn an_audit_meets_every_version_and_claim_once_and_no_idempotency_record(
+    ledger: &(impl LedgerWrite + LedgerAudit),
+) {
+    let mut expected = Vec::new();
+    for (sk, count, bytes) in [("a", 9, 0), ("b", 11, 110_000), ("c%@#", 1, 0)] {
+        let items = large_version_items(&note_key(sk), count, bytes);
+        append_all(ledger, &items).await;
+        expected.extend(items.into_iter().map(|item| LedgerRow::Version(item.key, item.version)));
+    }
+    let [item] = version_items(&note_key("claimant"), 1).try_into().unwrap();
+    let (tenant, key, now) = (item.key.partition.tenant.clone(), item.key.clone(), item.updated.at);
+    let entity_type = key.partition.entity_type.clone();
+    let claim = Claim { tenant: tenant.clone(), entity_type, field: "code".to_owned(), value: "50% #@".to_owned() };
+    expected.extend([LedgerRow::Version(key.clone(), item.version), LedgerRow::Claim(claim.clone(), key.clone())]);
+    let record = IdempotencyRecord {
+        tenant,
+        key: "k".to_owned(),
+        payload_hash: Hash::of("payload"),
+        produced: Vec::new(),
+        expires_at: now,
+    };
+    let claims = vec![ClaimChange::Take(claim, key)];
+    let commit = Commit { claims, idempotency: Some(record), ..Commit::of(item) };
+    ledger.commit(&commit, now).await.unwrap();
+    let (mut met, mut pages, mut from) = (Vec::new(), 0, None);
+    loop {
+        let (rows, next) = ledger.rows(from).await.unwrap();
+        pages += 1;
+        met.extend(rows);
+        from = next;
+        if from.is_none() {
+            break;
+        }
+    }
+    assert!(pages > 1, "the rows do not fit on one page");
+    met.sort();
+    expected.sort();
+    assert_eq!(met, expected);
 }
 
 /// Texts of any characters, empty ones, nested empty lists and objects, and the largest and

@@ -10,12 +10,15 @@
 //! Every test gets a store of its own from `open`, or at least one that nobody else writes to. The
 //! tests are `#[tokio::test]`s, so the crate that runs them depends on Tokio; this one does not.
 
+pub mod claims;
+pub mod commits;
 pub mod entities;
 pub mod ledger;
 pub mod list;
 
-/// Makes a test of each sentence in [`contract::ledger`](crate::contract::ledger). Takes an
-/// `async fn() -> (port, guard)`.
+/// Makes a test of each sentence in [`contract::ledger`](crate::contract::ledger),
+/// [`contract::commits`](crate::contract::commits) and [`contract::claims`](crate::contract::claims).
+/// Takes an `async fn() -> (port, guard)`.
 #[macro_export]
 macro_rules! ledger_contract {
     ($open:path) => {
@@ -30,8 +33,33 @@ macro_rules! ledger_contract {
             history_begins_below_before_and_holds_at_most_limit,
             keys_that_look_alike_never_see_each_other,
             a_scan_meets_every_version_once,
+            an_audit_meets_every_version_and_claim_once_and_no_idempotency_record,
             any_text_and_any_whole_number_reads_back_unchanged,
             an_item_that_is_too_large_is_refused_and_not_stored,
+        }
+        $crate::contract_tests! { $open, commits:
+            an_empty_commit_is_a_success,
+            a_commit_writes_all_of_it,
+            a_commit_of_which_one_condition_fails_writes_nothing,
+            a_used_key_is_reported_before_a_version_and_a_version_before_a_claim,
+            the_lost_answer_of_a_commit_is_a_success,
+            a_request_is_remembered_until_it_expires,
+            another_tenants_key_is_another_key,
+            of_concurrent_requests_with_one_key_exactly_one_wins,
+            a_version_that_may_expire_is_otherwise_unchanged,
+            the_expiry_of_a_missing_version_is_rejected,
+            an_item_that_is_written_twice_in_one_commit_is_rejected,
+            a_hundred_operations_are_written_and_one_more_is_refused,
+            an_item_is_written_up_to_its_limit_and_not_a_byte_beyond,
+            a_commit_is_written_up_to_its_limit_and_not_a_byte_beyond,
+        }
+        $crate::contract_tests! { $open, claims:
+            a_taken_value_is_refused_to_others,
+            a_released_value_is_free,
+            a_transferred_value_changes_hands,
+            a_deleted_entitys_value_is_taken_and_not_given_back,
+            values_that_look_alike_are_different_values,
+            of_concurrent_takers_of_a_value_exactly_one_wins,
         }
     };
 }
