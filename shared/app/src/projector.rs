@@ -16,6 +16,9 @@ pub struct Projector {
     sinks: Vec<Arc<dyn StateSink>>,
 }
 
+/// A domain and its items.
+type Group<'a> = (&'a Arc<dyn DynDomain>, Vec<&'a VersionItem>);
+
 /// A version item that no read model can take. It stops nobody else.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadRecord {
@@ -61,7 +64,12 @@ impl Projector {
     /// applying the same items again completes the rest and repeats nothing.
     pub async fn apply(&self, items: &[VersionItem]) -> Result<ProjectionReport, StoreError> {
         let mut report = ProjectionReport::default();
-        for (domain, newest) in self.newest_by_domain(items) {
+        let (groups, forks) = self.newest_by_domain(items);
+        for fork in &forks {
+            tracing::error!(entity.id = %fork, "the ledger has forked: same version, other hash, in one batch");
+        }
+        report.forks.extend(forks);
+        for (domain, newest) in groups {
             for sink in &self.sinks {
                 let applied = sink.apply(domain.as_ref(), &newest).await?;
                 for fork in &applied.forks {
@@ -76,16 +84,21 @@ impl Projector {
     }
 
     /// Groups items by domain; per entity only the highest version, sorted by key so that two
-    /// batches cannot lock rows in opposite orders.
-    fn newest_by_domain<'a>(&'a self, items: &'a [VersionItem]) -> Vec<(&'a Arc<dyn DynDomain>, Vec<&'a VersionItem>)> {
+    /// batches cannot lock rows in opposite orders. And the entities of which two items differ in
+    /// the same version.
+    fn newest_by_domain<'a>(&'a self, items: &'a [VersionItem]) -> (Vec<Group<'a>>, Vec<EntityKey>) {
         let mut newest: BTreeMap<&EntityKey, &VersionItem> = BTreeMap::new();
+        let mut forks = Vec::new();
         for item in items {
             let held = newest.entry(&item.key).or_insert(item);
+            if held.version == item.version && held.hash != item.hash {
+                forks.push(item.key.clone());
+            }
             if held.version < item.version {
                 *held = item;
             }
         }
-        let mut groups: Vec<(&Arc<dyn DynDomain>, Vec<&VersionItem>)> = Vec::new();
+        let mut groups: Vec<Group<'_>> = Vec::new();
         for item in newest.into_values() {
             let Ok(domain) = self.domain_of(item) else { continue };
             match groups.last_mut() {
@@ -93,7 +106,7 @@ impl Projector {
                 _ => groups.push((domain, vec![item])),
             }
         }
-        groups
+        (groups, forks)
     }
 
     fn domain_of(&self, item: &VersionItem) -> Result<&Arc<dyn DynDomain>, BadRecord> {

@@ -50,6 +50,15 @@ async fn a_fork_is_reported_and_never_written() {
 }
 
 #[tokio::test]
+async fn a_fork_within_one_batch_is_reported_too() {
+    let rows = MemoryEntities::default();
+    let item = version_items(&note_key("a"), 1).remove(0);
+    let report = projector(&rows).apply(&[item.clone(), fork_of(&item), item.clone()]).await.unwrap();
+    assert_eq!(report.forks, [note_key("a")]);
+    assert_eq!(row(&rows, &note_key("a")).await, Some(Entity::from(&item)));
+}
+
+#[tokio::test]
 async fn an_item_of_an_unknown_type_or_event_is_told_apart_before_the_batch() {
     let rows = MemoryEntities::default();
     let projector = projector(&rows);

@@ -6,6 +6,7 @@
 //! `serde` as usual.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::Deserializer;
@@ -88,6 +89,10 @@ impl<T: Clone> Patch<T> {
     }
 }
 
+/// How many problems of one object are reported: nobody mends more at once, and an answer must not
+/// grow with what somebody sends.
+const MAX_PROBLEMS: usize = 20;
+
 /// The fields of one JSON object, taken out one by one. What nobody took is unknown, and refused.
 #[derive(Debug)]
 pub struct Fields<'a> {
@@ -111,11 +116,12 @@ impl<'a> Fields<'a> {
     fn of_object(raw: &'a RawValue, path: String) -> Option<Self> {
         let entries = serde_json::Deserializer::from_str(raw.get()).deserialize_map(EntriesVisitor).ok()?;
         let mut fields = Self { path, left: Vec::with_capacity(entries.len()), problems: Vec::new() };
+        let mut names = HashSet::with_capacity(entries.len());
         for (name, value) in entries {
-            if fields.left.iter().any(|(taken, _)| *taken == name) {
-                fields.report(&name, Rejection::new("DUPLICATE_FIELD", "must be given once"));
-            } else {
+            if names.insert(name.clone()) {
                 fields.left.push((name, value));
+            } else {
+                fields.report(&name, Rejection::new("DUPLICATE_FIELD", "must be given once"));
             }
         }
         Some(fields)
@@ -179,11 +185,13 @@ impl<'a> Fields<'a> {
 
     /// Reports a problem that a single field's value could not show.
     pub fn report(&mut self, name: &str, rejection: Rejection) {
-        let path = self.path_of(name);
-        self.problems.push(Problem { path, code: rejection.code, message: rejection.message });
+        if self.problems.len() < MAX_PROBLEMS {
+            let path = self.path_of(name);
+            self.problems.push(Problem { path, code: rejection.code, message: rejection.message });
+        }
     }
 
-    /// Everything found wrong, unknown fields included.
+    /// Everything found wrong, unknown fields included; the first 20 of it.
     #[must_use]
     pub fn finish(mut self) -> Vec<Problem> {
         for (name, _) in std::mem::take(&mut self.left) {

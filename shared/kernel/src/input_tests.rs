@@ -130,3 +130,10 @@ fn a_batch_update_names_one_entity() {
         );
     }
 }
+
+#[test]
+fn a_hundred_thousand_unknown_fields_are_read_in_one_go_and_twenty_reported() {
+    let body: Vec<_> = (0..100_000).map(|number| format!("\"{number}\":0")).collect();
+    let body = format!("{{{}}}", body.join(","));
+    assert_eq!(Fields::of_body(&body).unwrap().finish().len(), MAX_PROBLEMS);
+}
