@@ -6,7 +6,7 @@ use lambda_http::request::LambdaRequest;
 use lambda_http::tower::ServiceExt;
 use lambda_http::{Context, LambdaEvent};
 use ledgerline_lambda::http;
-use ledgerline_testkit::MemoryLedger;
+use ledgerline_testkit::{MemoryEntities, MemoryLedger};
 use ledgerline_web::{AuthConfig, KeySource, KeySourceError};
 use serde_json::{Value, json};
 
@@ -14,8 +14,10 @@ use super::*;
 
 const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/command-api");
 
-const VARIABLES: [(&str, &str); 7] = [
+const VARIABLES: [(&str, &str); 9] = [
     ("LEDGER_TABLE", "ledger"),
+    ("DATA_TABLE", "data"),
+    ("DATABASE_URL", "postgres://localhost/ledgerline"),
     ("JWT_ISSUER", "https://issuer.example"),
     ("JWT_AUDIENCE", "ledgerline"),
     ("JWKS_URL", "https://issuer.example/jwks.json"),
@@ -78,7 +80,7 @@ async fn invoke(deps: Deps, event: Value) -> (Value, Value) {
 
 #[tokio::test]
 async fn a_missing_variable_is_named_at_start() {
-    for name in ["LEDGER_TABLE", "JWT_ISSUER", "JWT_AUDIENCE", "JWKS_URL"] {
+    for name in ["LEDGER_TABLE", "DATA_TABLE", "DATABASE_URL", "JWT_ISSUER", "JWT_AUDIENCE", "JWKS_URL"] {
         let error = Deps::from_config(&config_without(name)).await.err();
         assert_eq!(error, Some(StartupError::Missing(name.to_owned())));
     }
@@ -94,7 +96,7 @@ async fn it_takes_commands_and_answers_405_to_reads() {
 
 #[tokio::test]
 async fn every_event_file_gets_its_answer() {
-    let ledger = MemoryLedger::default();
+    let (ledger, entities) = (MemoryLedger::default(), MemoryEntities::default());
     // In this order, each on what the one before has left.
     let cases = [
         ("malformed-body", 400, 0),
@@ -104,11 +106,16 @@ async fn every_event_file_gets_its_answer() {
         ("replace-product", 200, 4),
         ("delete-product", 200, 5),
         ("restore-product", 200, 6),
+        ("create-product-with-key", 201, 7),
+        ("create-product-with-key", 201, 7),
+        ("bulk", 200, 9),
+        ("bulk-atomic-refused", 409, 9),
     ];
     for (name, status, versions) in cases {
         let deps = Deps {
             registry: Registry::shipped().unwrap(),
             commands: Commands::new(Arc::new(ledger.clone()), Arc::new(SystemEnvironment)),
+            projector: Projector::new(Registry::shipped().unwrap(), vec![Arc::new(entities.clone())]),
             authenticator: authenticator_of_events(),
         };
         let (response, body) = invoke(deps, event_file(name)).await;
@@ -116,7 +123,8 @@ async fn every_event_file_gets_its_answer() {
         assert_eq!(ledger.all().len(), versions, "{name}");
     }
     assert_eq!(event_files(), cases.map(|(name, ..)| name.to_owned()).into());
-    let newest = ledger.all().pop().unwrap();
-    assert_eq!(newest.key.to_string(), "PRODUCT#acme#ring-7");
-    assert_eq!((newest.updated.by.as_str(), newest.updated.ip.as_str()), ("event-fixture", "192.0.2.10"));
+    let ring = ledger.all().into_iter().rfind(|item| item.key.to_string() == "PRODUCT#acme#ring-7").unwrap();
+    assert_eq!((ring.updated.by.as_str(), ring.updated.ip.as_str()), ("event-fixture", "192.0.2.10"));
+    // The batch asked to wait for the read models, and nothing else did.
+    assert_eq!(entities.all().len(), 2);
 }

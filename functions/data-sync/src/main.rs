@@ -7,5 +7,5 @@ use ledgerline_lambda::{Config, telemetry};
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::init();
     let deps = Deps::from_config(&Config::from_env()).await?;
-    lambda_runtime::run(service(deps)).await
+    lambda_runtime::run_concurrent(service(deps)).await
 }

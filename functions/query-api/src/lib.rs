@@ -59,6 +59,7 @@ pub fn service(deps: Deps) -> Router {
     ledgerline_web::router(Api {
         registry: deps.registry,
         commands: None,
+        projector: None,
         queries: Some(deps.queries),
         authenticator: deps.authenticator,
         cursor_key: deps.cursor_key,

@@ -117,6 +117,7 @@ async fn deps_with_ring() -> Deps {
         action: Action::Create,
         sk: None,
         if_match: None,
+        idempotency_key: None,
         body: r#"{"sk": "ring-7", "code": "R-7", "name": "Ring", "attributes": {"price": "1250.00"}}"#,
         caller: Caller { tenant: "acme".parse().unwrap(), user: "user-1".to_owned(), ip: String::new() },
         origin: RequestOrigin::default(),

@@ -257,6 +257,8 @@ impl<'a> Settings<'a> {
             ("AWS_REGION", "us-east-1"),
             ("AWS_ACCESS_KEY_ID", "local"),
             ("AWS_SECRET_ACCESS_KEY", "local"),
+            // A token of a key that was made a moment ago is good at once.
+            ("JWKS_MIN_REFETCH_SECONDS", "0"),
         ];
         Ok(Self {
             template,
@@ -294,7 +296,7 @@ async fn build_functions(settings: &Settings<'_>, stores: &Stores) -> anyhow::Re
         let cannot_start = || format!("the function {binary} cannot start");
         match binary {
             "command-api" => {
-                let deps = command_api::Deps::from_config(&config).await.with_context(cannot_start)?;
+                let deps = command_api::Deps::with_views(&config, views()).await.with_context(cannot_start)?;
                 functions.add(binary, timeout, http::service(command_api::service(deps)));
             }
             "query-api" => {

@@ -38,6 +38,7 @@ async fn status(keys: KeySet, token: &str) -> StatusCode {
     let router = router(Api {
         registry: Registry::shipped().unwrap(),
         commands: Some(Commands::new(Arc::new(MemoryLedger::default()), Arc::new(SystemEnvironment))),
+        projector: None,
         queries: None,
         authenticator: Arc::new(authenticator),
         cursor_key: CursorKey::ephemeral(),

@@ -25,12 +25,13 @@ pub type LambdaResponse =
         LambdaEvent<LambdaRequest>,
     >>::Response;
 
-/// Runs the router as a function until the process is stopped.
+/// Runs the router as a function until the process is stopped, on as many requests at once as
+/// `AWS_LAMBDA_MAX_CONCURRENCY` says: one, on ordinary functions.
 ///
 /// # Errors
 /// What the Lambda runtime cannot recover from.
 pub async fn run(router: Router) -> Result<(), Error> {
-    lambda_runtime::run(service(router)).await
+    lambda_runtime::run_concurrent(service(router)).await
 }
 
 /// The router as a function: it takes an event and gives what API Gateway gets back. No event that

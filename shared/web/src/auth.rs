@@ -36,6 +36,9 @@ pub struct AuthConfig {
     pub tenant_claim: String,
     /// The claims that may hold the roles; the first that a token has counts.
     pub role_claims: Vec<String>,
+    /// A token with an unknown key makes the keys be fetched again, at most once in so many seconds:
+    /// forged key ids must not make us hammer the issuer. 10 unless set.
+    pub seconds_between_key_fetches: u32,
 }
 
 impl AuthConfig {
@@ -46,6 +49,7 @@ impl AuthConfig {
             audience: audience.into(),
             tenant_claim: "custom:tenant".to_owned(),
             role_claims: vec!["custom:roles".to_owned(), "cognito:groups".to_owned()],
+            seconds_between_key_fetches: 10,
         }
     }
 }
@@ -87,7 +91,8 @@ struct Identity {
 impl Authenticator {
     /// Verifies tokens as `config` says with the keys of `keys`.
     pub fn new(config: AuthConfig, keys: Arc<dyn KeySource>) -> Self {
-        Self { config, keys: KeyRing::new(keys), clock: Box::new(SystemTime::now) }
+        let keys = KeyRing::new(keys, config.seconds_between_key_fetches);
+        Self { config, keys, clock: Box::new(SystemTime::now) }
     }
 
     /// The same with another clock, for tests.

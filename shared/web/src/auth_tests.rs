@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::tests::issuer::{
-    ELLIPTIC, Keys, NOW, RSA, STRANGER, SigningKey, authenticator, claims, claims_with, header, signed, signed_text,
-    token,
+    AUDIENCE, ELLIPTIC, ISSUER, Keys, NOW, RSA, STRANGER, SigningKey, authenticator, authenticator_with, claims,
+    claims_with, header, signed, signed_text, token,
 };
 
 /// What becomes of a token where the issuer has the keys `RSA` and `ELLIPTIC`.
@@ -332,4 +332,17 @@ async fn a_withdrawn_key_is_forgotten_within_the_hour() {
     rotation.pass(3600);
     assert_eq!(rotation.outcome(&RSA).await, "refused");
     assert_eq!(rotation.outcome(&ELLIPTIC).await, "accepted");
+}
+
+#[tokio::test]
+async fn with_no_pause_between_fetches_a_new_key_is_good_at_once() {
+    let mut rotation = Rotation::of(&[&RSA]);
+    let config = AuthConfig { seconds_between_key_fetches: 0, ..AuthConfig::new(ISSUER, AUDIENCE) };
+    rotation.authenticator = authenticator_with(config, &rotation.keys, &rotation.later);
+    assert_eq!(rotation.outcome(&RSA).await, "accepted");
+    assert_eq!(rotation.outcome(&STRANGER).await, "refused");
+    rotation.keys.become_of(&[&RSA, &STRANGER]);
+    assert_eq!(rotation.outcome(&STRANGER).await, "accepted");
+    assert_eq!(rotation.outcome(&RSA).await, "accepted");
+    assert_eq!(rotation.keys.fetches(), 3);
 }

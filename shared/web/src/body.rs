@@ -1,4 +1,4 @@
-//! Reading a request's body, its content type and its `If-Match`.
+//! Reading a request's body, its content type, its `If-Match` and its `Idempotency-Key`.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -11,6 +11,8 @@ use crate::problem::RequestError;
 
 /// The largest body that is read, in bytes.
 pub(crate) const LIMIT_BYTES: usize = 1024 * 1024;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Which media types a route takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +90,18 @@ pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, RequestEr
                 .ok_or_else(refused)
         }
     }
+}
+
+/// The longest idempotency key, in characters.
+pub(crate) const LONGEST_IDEMPOTENCY_KEY: usize = 255;
+
+/// Reads `Idempotency-Key`: one text of visible ASCII.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, RequestError> {
+    let refused =
+        || RequestError::parameter("Idempotency-Key", "must be given once, 1 to 255 visible ASCII characters");
+    let key = single(headers, &IDEMPOTENCY_KEY).map_err(|()| refused())?;
+    let is_one = |key: &str| (1..=LONGEST_IDEMPOTENCY_KEY).contains(&key.len()) && !key.contains(char::is_control);
+    if key.is_none_or(is_one) { Ok(key.map(str::to_owned)) } else { Err(refused()) }
 }
 
 #[cfg(test)]

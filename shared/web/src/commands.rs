@@ -2,57 +2,79 @@
 
 use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::extract::{FromRequestParts, Request};
 use axum::response::Response;
-use http::header::{HeaderValue, LOCATION};
+use http::header::{HeaderName, HeaderValue, LOCATION};
+use http::request::Parts;
 use http::{Method, StatusCode};
-use ledgerline_app::{CommandRequest, Commands, RequestOrigin};
+use ledgerline_app::{Accepted, Caller, CommandRequest, Commands, Projector, RequestOrigin};
 use ledgerline_kernel::{Action, DynDomain, Entity, SortKey};
 
 use crate::auth::Verified;
 use crate::body::{self, Accepts};
 use crate::parameters::{EntityPath, Parameters, percent_encoded};
 use crate::permission::{Access, Guard, Permission};
+use crate::prefer::{PREFERENCE_APPLIED, Wait};
 use crate::problem::ApiError;
 use crate::respond::{EntityView, Extra, Incoming, set_entity_tag, success};
-use crate::routes::{Routes, base_path};
+use crate::routes::{Routes, base_path, bulk_path};
 
 /// What versions name as the entry point they came through.
 const SOURCE: &str = "command-api";
 
+/// Says that an answer was given before, to the same request.
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
 /// One domain's commands.
 #[derive(Clone)]
-struct Endpoint {
-    commands: Commands,
-    domain: Arc<dyn DynDomain>,
+pub(crate) struct Endpoint {
+    pub(crate) commands: Commands,
+    pub(crate) projector: Option<Projector>,
+    pub(crate) domain: Arc<dyn DynDomain>,
 }
 
 /// Adds the routes that change entities of `domain`.
-pub(crate) fn mount(routes: Routes, commands: &Commands, domain: &Arc<dyn DynDomain>) -> Routes {
+pub(crate) fn mount(
+    routes: Routes,
+    commands: &Commands,
+    projector: Option<&Projector>,
+    domain: &Arc<dyn DynDomain>,
+) -> Routes {
     let base = base_path(domain.as_ref());
     let guard = Guard::Needs(Permission::Resource(domain.resource(), Access::Write));
-    let endpoint = Endpoint { commands: commands.clone(), domain: Arc::clone(domain) };
+    let endpoint = Endpoint { commands: commands.clone(), projector: projector.cloned(), domain: Arc::clone(domain) };
     let create = {
         let endpoint = endpoint.clone();
-        move |caller: Verified, incoming: Incoming, parameters: Parameters, request: Request| {
+        move |sent: Sent, request: Request| {
             let endpoint = endpoint.clone();
-            async move { endpoint.execute(Action::Create, caller, None, incoming, parameters, request).await }
+            async move { endpoint.execute(Action::Create, None, sent, request).await }
+        }
+    };
+    let bulk = {
+        let endpoint = endpoint.clone();
+        move |sent: Sent, request: Request| {
+            let endpoint = endpoint.clone();
+            async move { endpoint.execute_bulk(sent, request).await }
         }
     };
     let on_entity = |action: Action<'static>| {
         let endpoint = endpoint.clone();
-        move |caller: Verified, sk: EntityPath, incoming: Incoming, parameters: Parameters, request: Request| {
+        move |sk: EntityPath, sent: Sent, request: Request| {
             let endpoint = endpoint.clone();
-            async move { endpoint.execute(action, caller, Some(sk.0), incoming, parameters, request).await }
+            async move { endpoint.execute(action, Some(sk.0), sent, request).await }
         }
     };
     let entity = format!("{base}/{{sk}}");
     let mut routes = routes
         .add(&Method::POST, &base, guard, create)
-        .add(&Method::PUT, &entity, guard, on_entity(Action::Replace))
-        .add(&Method::PATCH, &entity, guard, on_entity(Action::Update))
-        .add(&Method::DELETE, &entity, guard, on_entity(Action::Delete))
+        .add(&Method::POST, &bulk_path(domain.as_ref()), guard, bulk)
         .add(&Method::POST, &format!("{entity}/restore"), guard, on_entity(Action::Restore));
+    for path in [&entity, &bulk_path(domain.as_ref())] {
+        routes = routes
+            .add(&Method::PUT, path, guard, on_entity(Action::Replace))
+            .add(&Method::PATCH, path, guard, on_entity(Action::Update))
+            .add(&Method::DELETE, path, guard, on_entity(Action::Delete));
+    }
     for command in domain.commands() {
         let path = format!("{entity}/commands/{command}");
         routes = routes.add(&Method::POST, &path, guard, on_entity(Action::Named(command)));
@@ -60,32 +82,61 @@ pub(crate) fn mount(routes: Routes, commands: &Commands, domain: &Arc<dyn DynDom
     routes
 }
 
+/// What a command's request says besides its path and body.
+pub(crate) struct Sent {
+    pub(crate) caller: Caller,
+    pub(crate) incoming: Incoming,
+    pub(crate) parameters: Parameters,
+    pub(crate) idempotency_key: Option<String>,
+    pub(crate) wait: Option<Wait>,
+}
+
+impl Sent {
+    pub(crate) fn origin(&self) -> RequestOrigin {
+        RequestOrigin {
+            request_id: self.incoming.id.clone(),
+            source: SOURCE.to_owned(),
+            traceparent: self.incoming.traceparent.clone(),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Sent {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Verified(caller) = Verified::from_request_parts(parts, state).await?;
+        let Ok(incoming) = Incoming::from_request_parts(parts, state).await;
+        Ok(Self {
+            caller,
+            incoming,
+            parameters: Parameters::from_request_parts(parts, state).await?,
+            idempotency_key: body::idempotency_key(&parts.headers)?,
+            wait: Wait::preferred(&parts.headers),
+        })
+    }
+}
+
 impl Endpoint {
     async fn execute(
         &self,
         action: Action<'static>,
-        caller: Verified,
         sk: Option<SortKey>,
-        incoming: Incoming,
-        parameters: Parameters,
+        mut sent: Sent,
         request: Request,
     ) -> Result<Response, ApiError> {
-        parameters.finish()?;
+        std::mem::take(&mut sent.parameters).finish()?;
         let if_match = body::if_match(request.headers())?;
         let accepts = if action == Action::Update { Accepts::MergePatch } else { Accepts::Json };
         let body = body::read(request, accepts).await?;
-        let origin = RequestOrigin {
-            request_id: incoming.id.clone(),
-            source: SOURCE.to_owned(),
-            traceparent: incoming.traceparent.clone(),
-        };
-        let domain = self.domain.as_ref();
-        let command = CommandRequest { domain, action, sk, if_match, body: &body, caller: caller.0, origin };
+        let origin = sent.origin();
+        let (domain, caller, idempotency_key) = (self.domain.as_ref(), sent.caller, sent.idempotency_key);
+        let command = CommandRequest { domain, action, sk, if_match, idempotency_key, body: &body, caller, origin };
         let accepted = Box::pin(self.commands.execute(command)).await?;
         let entity = Entity::from(&accepted.item);
         let status = if action == Action::Create { StatusCode::CREATED } else { StatusCode::OK };
         let extra = Extra { changed: Some(accepted.changed), ..Extra::default() };
-        let mut response = success(status, &incoming, &EntityView::of(&entity), extra, None)?;
+        let mut response = success(status, &accepted.item, &EntityView::of(&entity), extra, None)?;
         set_entity_tag(&mut response, entity.version);
         if action == Action::Create {
             let location = format!("{}/{}", base_path(domain), percent_encoded(entity.key.sk.as_str()));
@@ -93,6 +144,20 @@ impl Endpoint {
                 response.headers_mut().insert(LOCATION, location);
             }
         }
+        self.finish(&mut response, sent.wait, &[&accepted]).await;
         Ok(response)
+    }
+
+    /// Sets what an answer says of how it came about, after waiting for the read models if asked to.
+    pub(crate) async fn finish(&self, response: &mut Response, wait: Option<Wait>, accepted: &[&Accepted]) {
+        let headers = response.headers_mut();
+        if !accepted.is_empty() && accepted.iter().all(|accepted| accepted.replayed) {
+            headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+        }
+        if let (Some(wait), Some(projector)) = (wait, &self.projector)
+            && let Some(applied) = wait.for_projection(projector, accepted.iter().copied()).await
+        {
+            headers.insert(PREFERENCE_APPLIED, applied);
+        }
     }
 }

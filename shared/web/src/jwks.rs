@@ -23,10 +23,7 @@ pub trait KeySource: Send + Sync {
 #[error("the issuer's keys cannot be fetched: {0}")]
 pub struct KeySourceError(pub String);
 
-/// At most one fetch per so many seconds, so that forged key ids cannot make us hammer the issuer.
-const SECONDS_BETWEEN_FETCHES: i64 = 10;
-
-/// The same as long as there are no keys at all and nobody can be let in.
+/// At most one fetch per so many seconds as long as there are no keys at all and nobody can be let in.
 const SECONDS_BETWEEN_FIRST_FETCHES: i64 = 1;
 
 /// After so many seconds the keys are looked at again even if no token asks for a new one: a key
@@ -86,13 +83,20 @@ struct LastAttempt {
 
 pub(crate) struct KeyRing {
     source: Arc<dyn KeySource>,
+    seconds_between_fetches: i64,
     kept: RwLock<Kept>,
     last: Mutex<LastAttempt>,
 }
 
 impl KeyRing {
-    pub(crate) fn new(source: Arc<dyn KeySource>) -> Self {
-        Self { source, kept: RwLock::default(), last: Mutex::default() }
+    /// Keys of that source, fetched at most once in so many seconds.
+    pub(crate) fn new(source: Arc<dyn KeySource>, seconds_between_fetches: u32) -> Self {
+        Self {
+            source,
+            seconds_between_fetches: seconds_between_fetches.into(),
+            kept: RwLock::default(),
+            last: Mutex::default(),
+        }
     }
 
     /// The key of that id; `now` is in seconds since 1970.
@@ -132,7 +136,8 @@ impl KeyRing {
 
     /// Fetches, unless that was tried a moment ago; then the outcome of that attempt stands.
     async fn refresh(&self, last: &mut LastAttempt, now: i64) -> Result<(), NoKey> {
-        let pause = if self.has_keys() { SECONDS_BETWEEN_FETCHES } else { SECONDS_BETWEEN_FIRST_FETCHES };
+        let usual = self.seconds_between_fetches;
+        let pause = if self.has_keys() { usual } else { usual.min(SECONDS_BETWEEN_FIRST_FETCHES) };
         let lately = last.at.is_some_and(|at| now.saturating_sub(at) < pause);
         if !lately {
             last.at = Some(now);

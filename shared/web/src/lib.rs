@@ -8,12 +8,14 @@
 
 mod auth;
 mod body;
+mod bulk;
 mod claims;
 mod commands;
 mod cursor;
 mod jwks;
 mod parameters;
 mod permission;
+mod prefer;
 mod problem;
 mod queries;
 mod respond;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
-use ledgerline_app::{CommandError, QueryError, VersionSource};
+use ledgerline_app::{CommandError, FailedEntry, QueryError, VersionSource};
 use ledgerline_kernel::Version;
 use ledgerline_kernel::input::{InputError, Problem as FieldProblem};
 use ledgerline_kernel::ports::StoreError;
@@ -23,6 +23,7 @@ pub(crate) enum ApiError {
     Auth(AuthError),
     Request(RequestError),
     Command(CommandError),
+    Entry(FailedEntry),
     Query(QueryError),
 }
 
@@ -66,7 +67,7 @@ macro_rules! api_error_from {
         }
     )*};
 }
-api_error_from!(Auth(AuthError), Request(RequestError), Command(CommandError), Query(QueryError));
+api_error_from!(Auth(AuthError), Request(RequestError), Command(CommandError), Entry(FailedEntry), Query(QueryError));
 
 impl IntoResponse for ApiError {
     /// The status and headers; the body waits for [`crate::respond::finish`], which knows the
@@ -84,6 +85,8 @@ pub(crate) struct Problem {
     pub(crate) detail: Cow<'static, str>,
     pub(crate) errors: Vec<FieldProblem>,
     pub(crate) current_version: Option<Version>,
+    /// The entry of a batch that is to blame.
+    pub(crate) index: Option<usize>,
     /// Whether the same request may succeed in a moment.
     pub(crate) retry: bool,
     /// For the log.
@@ -101,6 +104,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             current_version: None,
+            index: None,
             retry: false,
             reason: None,
         }
@@ -132,6 +136,14 @@ impl Problem {
         Self { errors, ..Self::new(StatusCode::BAD_REQUEST, code, detail) }
     }
 
+    /// Logs it if it is our fault.
+    pub(crate) fn log(&self) {
+        if self.status.is_server_error() {
+            let reason = self.reason.as_deref().unwrap_or(&self.detail);
+            tracing::error!(problem.code = %self.code, "{reason}");
+        }
+    }
+
     /// The JSON text of the problem, RFC 9457.
     pub(crate) fn body(&self, request_id: &str) -> Vec<u8> {
         #[derive(Serialize)]
@@ -145,6 +157,8 @@ impl Problem {
             request_id: &'a str,
             #[serde(skip_serializing_if = "Option::is_none")]
             current_version: Option<Version>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            index: Option<usize>,
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
             errors: &'a [FieldProblem],
         }
@@ -156,6 +170,7 @@ impl Problem {
             code: &self.code,
             request_id,
             current_version: self.current_version,
+            index: self.index,
             errors: &self.errors,
         };
         serde_json::to_vec(&body).unwrap_or_default()
@@ -182,7 +197,8 @@ impl From<ApiError> for Problem {
         match error {
             ApiError::Auth(error) => error.into(),
             ApiError::Request(error) => error.into(),
-            ApiError::Command(error) => error.into(),
+            ApiError::Command(error) => (&error).into(),
+            ApiError::Entry(failed) => failed.into(),
             ApiError::Query(error) => error.into(),
         }
     }
@@ -233,13 +249,28 @@ impl From<RequestError> for Problem {
     }
 }
 
-impl From<CommandError> for Problem {
-    fn from(error: CommandError) -> Self {
+impl From<FailedEntry> for Problem {
+    /// Names the entry, unless it is the batch as a whole that cannot be accepted.
+    fn from(FailedEntry { index, error }: FailedEntry) -> Self {
+        let is_of_all = matches!(
+            error,
+            CommandError::KeyReused
+                | CommandError::KeyInvalid
+                | CommandError::InFlight
+                | CommandError::TooManyWrites { .. }
+                | CommandError::Store(_)
+        );
+        Self { index: (!is_of_all).then_some(index), ..Self::from(&error) }
+    }
+}
+
+impl From<&CommandError> for Problem {
+    fn from(error: &CommandError) -> Self {
         let reason = error.to_string();
         match error {
-            CommandError::Input(InputError::Malformed(detail)) => Self::malformed(detail),
+            CommandError::Input(InputError::Malformed(detail)) => Self::malformed(detail.clone()),
             CommandError::Input(InputError::Invalid(problems)) => {
-                Self::invalid("VALIDATION_ERROR", "the body has problems", problems)
+                Self::invalid("VALIDATION_ERROR", "the body has problems", problems.clone())
             }
             CommandError::ContradictoryVersions => {
                 let message = "must be the version in If-Match".to_owned();
@@ -253,20 +284,40 @@ impl From<CommandError> for Problem {
             CommandError::AlreadyExists(_) => {
                 Self::new(StatusCode::CONFLICT, "ALREADY_EXISTS", "there is such an entity already")
             }
+            CommandError::Taken { field, .. } => {
+                let message = "must not be another's".to_owned();
+                let problem = FieldProblem { path: field.clone(), code: "TAKEN", message };
+                Self { errors: vec![problem], ..Self::new(StatusCode::CONFLICT, "ALREADY_EXISTS", reason) }
+            }
             CommandError::VersionConflict { current, given_in, .. } => {
                 let status = match given_in {
                     VersionSource::Header => StatusCode::PRECONDITION_FAILED,
                     VersionSource::Body => StatusCode::CONFLICT,
                 };
-                Self { current_version: Some(current), ..Self::new(status, "VERSION_CONFLICT", reason) }
+                Self { current_version: Some(*current), ..Self::new(status, "VERSION_CONFLICT", reason) }
             }
             CommandError::Contended(_) => {
                 let detail = "too many others are changing this entity at this moment";
                 Self { retry: true, ..Self::new(StatusCode::CONFLICT, "CONTENDED", detail) }
             }
-            CommandError::Refused { code, detail } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail),
+            CommandError::KeyReused => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "IDEMPOTENCY_KEY_REUSED", reason),
+            CommandError::KeyInvalid => Self::invalid(
+                "INVALID_PARAMETER",
+                "a parameter or header makes no sense",
+                vec![parameter_problem("Idempotency-Key".to_owned(), reason)],
+            ),
+            CommandError::InFlight => Self { retry: true, ..Self::new(StatusCode::CONFLICT, "IN_FLIGHT", reason) },
+            CommandError::RepeatedInBatch(what) => {
+                let message = format!("must not concern the same {what} as another entry, or twice");
+                let problem = FieldProblem { path: String::new(), code: "REPEATED", message };
+                Self::invalid("VALIDATION_ERROR", "the body has problems", vec![problem])
+            }
+            CommandError::Refused { code, detail } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, *code, detail.clone())
+            }
+            CommandError::TooManyWrites { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", reason),
             CommandError::TooLarge { .. } => Self::too_large(),
-            CommandError::Store(error) => error.into(),
+            CommandError::Store(error) => error.clone().into(),
             CommandError::Corrupt(_) | CommandError::Unstorable(_) | CommandError::VersionsExhausted(_) => {
                 Self::internal(reason)
             }

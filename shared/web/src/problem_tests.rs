@@ -27,6 +27,10 @@ fn rejected() -> StoreError {
     StoreError::Rejected { store: "secret", reason: "secret".to_owned() }
 }
 
+fn taken() -> CommandError {
+    CommandError::Taken { field: "code".to_owned(), holder: "PRODUCT#acme#secret".parse().unwrap() }
+}
+
 fn conflict(given_in: VersionSource) -> CommandError {
     CommandError::VersionConflict { expected: version(1), current: version(2), given_in }
 }
@@ -59,6 +63,13 @@ fn table() -> Vec<(ApiError, u16, &'static str)> {
         (conflict(VersionSource::Header).into(), 412, "VERSION_CONFLICT"),
         (conflict(VersionSource::Body).into(), 409, "VERSION_CONFLICT"),
         (CommandError::Contended(key()).into(), 409, "CONTENDED"),
+        (taken().into(), 409, "ALREADY_EXISTS"),
+        (CommandError::KeyReused.into(), 422, "IDEMPOTENCY_KEY_REUSED"),
+        (CommandError::KeyInvalid.into(), 400, "INVALID_PARAMETER"),
+        (CommandError::InFlight.into(), 409, "IN_FLIGHT"),
+        (CommandError::RepeatedInBatch("entity".to_owned()).into(), 400, "VALIDATION_ERROR"),
+        (CommandError::TooManyWrites { operations: 101, limit: 100 }.into(), 413, "PAYLOAD_TOO_LARGE"),
+        (FailedEntry { index: 7, error: taken() }.into(), 409, "ALREADY_EXISTS"),
         (refused.into(), 422, "PRODUCT_DELETED"),
         (CommandError::TooLarge { bytes: 2, limit: 1 }.into(), 413, "PAYLOAD_TOO_LARGE"),
         (CommandError::from(unavailable()).into(), 503, "UNAVAILABLE"),
@@ -98,7 +109,11 @@ fn no_answer_holds_internal_text_and_every_fault_of_ours_has_a_reason_for_the_lo
 fn what_passes_by_itself_has_retry_after_and_nothing_else_has() {
     for (error, status, code) in table() {
         let response = error.into_response();
-        assert_eq!(response.headers().contains_key(RETRY_AFTER), status == 503 || code == "CONTENDED", "{code}");
+        assert_eq!(
+            response.headers().contains_key(RETRY_AFTER),
+            matches!((status, code), (503, _) | (_, "CONTENDED" | "IN_FLIGHT")),
+            "{code}"
+        );
         assert_eq!(response.headers().contains_key(WWW_AUTHENTICATE), status == 401, "{code}");
     }
 }
@@ -111,4 +126,19 @@ fn conflicts_name_the_current_version_and_validations_their_fields() {
     assert_eq!(body(conflict(VersionSource::Body).into())["currentVersion"], 2);
     assert_eq!(body(CommandError::from(InputError::Invalid(vec![field()])).into())["errors"][0]["path"], "price");
     assert_eq!(body(CommandError::ContradictoryVersions.into())["errors"][0]["path"], "version");
+    let taken = &body(taken().into())["errors"][0];
+    assert_eq!((&taken["path"], &taken["code"]), (&"code".into(), &"TAKEN".into()));
+    assert_eq!(body(CommandError::KeyInvalid.into())["errors"][0]["path"], "Idempotency-Key");
+}
+
+#[test]
+fn a_failing_entry_is_named_unless_the_batch_as_a_whole_is_to_blame() {
+    let index = |error| -> Option<usize> { Problem::from(FailedEntry { index: 7, error }).index };
+    assert_eq!(index(CommandError::NotFound(key())), Some(7));
+    assert_eq!(index(taken()), Some(7));
+    assert_eq!(index(CommandError::KeyReused), None);
+    assert_eq!(index(CommandError::TooManyWrites { operations: 101, limit: 100 }), None);
+    assert_eq!(index(CommandError::from(unavailable())), None);
+    let body = Problem::from(FailedEntry { index: 7, error: taken() }).body("r");
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&body).unwrap()["index"], 7);
 }

@@ -15,7 +15,7 @@ use crate::parameters::{EntityPath, Parameters, percent_encoded};
 use crate::permission::{Access, Guard, Permission};
 use crate::problem::{ApiError, RequestError};
 use crate::respond::{EntityView, Extra, Incoming, Links, entity_tag, set_entity_tag, success};
-use crate::routes::{Routes, base_path};
+use crate::routes::{Routes, base_path, bulk_path};
 
 const A_VERSION: &str = "must be a version, a whole number from 1";
 
@@ -33,20 +33,17 @@ pub(crate) fn mount(routes: Routes, queries: &Queries, cursor_key: &CursorKey, d
     let guard = Guard::Needs(Permission::Resource(domain.resource(), Access::Read));
     let endpoint = Endpoint { queries: queries.clone(), domain: Arc::clone(domain), cursor_key: cursor_key.clone() };
     let (list, history) = (endpoint.clone(), endpoint.clone());
+    let get = move |caller: Verified, sk: EntityPath, incoming: Incoming, query: Parameters, request: Request| {
+        let endpoint = endpoint.clone();
+        async move { endpoint.get(caller.0, sk.0, &incoming, query, request.headers()).await }
+    };
     routes
         .add(&Method::GET, &base, guard, move |caller: Verified, incoming: Incoming, uri: Uri, query: Parameters| {
             let endpoint = list.clone();
             async move { endpoint.list(caller.0, &incoming, &uri, query).await }
         })
-        .add(
-            &Method::GET,
-            &format!("{base}/{{sk}}"),
-            guard,
-            move |caller: Verified, sk: EntityPath, incoming: Incoming, query: Parameters, request: Request| {
-                let endpoint = endpoint.clone();
-                async move { endpoint.get(caller.0, sk.0, &incoming, query, request.headers()).await }
-            },
-        )
+        .add(&Method::GET, &format!("{base}/{{sk}}"), guard, get.clone())
+        .add(&Method::GET, &bulk_path(domain.as_ref()), guard, get)
         .add(
             &Method::GET,
             &format!("{base}/{{sk}}/history"),

@@ -12,7 +12,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, X
 use http::request::Parts;
 use http::{Method, StatusCode};
 use ledgerline_kernel::{
-    Entity, EntityKey, EntityType, PartitionKey, SortKey, StoredEvent, TenantCode, Timestamp, Version,
+    Entity, EntityKey, EntityType, PartitionKey, SortKey, StoredEvent, TenantCode, Timestamp, Version, VersionItem,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -46,10 +46,7 @@ pub(crate) async fn finish(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(id.clone());
     let mut response = next.run(request).instrument(span.clone()).await;
     if let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() {
-        if problem.status.is_server_error() {
-            let reason = problem.reason.as_deref().unwrap_or(&problem.detail);
-            span.in_scope(|| tracing::error!(problem.code = %problem.code, "{reason}"));
-        }
+        span.in_scope(|| problem.log());
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if !is_head {
             *response.body_mut() = Body::from(problem.body(&id.0));
@@ -131,10 +128,34 @@ pub(crate) struct Links {
     pub(crate) next: Option<String>,
 }
 
+/// Which request an answer tells of, and from when.
+///
+/// What a command answers is of the version that it shows: so a repeated request gets the first
+/// answer to the byte. The request that is being answered is in `x-request-id`, always.
+#[derive(Debug)]
+pub(crate) struct Answered<'a> {
+    request_id: &'a str,
+    timestamp: Timestamp,
+}
+
+impl<'a> From<&'a Incoming> for Answered<'a> {
+    /// This request, now.
+    fn from(incoming: &'a Incoming) -> Self {
+        Self { request_id: &incoming.id, timestamp: DateTime::<Utc>::from(SystemTime::now()).into() }
+    }
+}
+
+impl<'a> From<&'a VersionItem> for Answered<'a> {
+    /// The request that led to the version, then.
+    fn from(item: &'a VersionItem) -> Self {
+        Self { request_id: &item.request_id, timestamp: item.updated.at }
+    }
+}
+
 /// Writes a success: `data`, `meta` and, for a list, `links`.
-pub(crate) fn success<T: Serialize>(
+pub(crate) fn success<'a, T: Serialize>(
     status: StatusCode,
-    incoming: &Incoming,
+    answered: impl Into<Answered<'a>>,
     data: &T,
     extra: Extra,
     links: Option<Links>,
@@ -154,8 +175,8 @@ pub(crate) fn success<T: Serialize>(
         #[serde(skip_serializing_if = "Option::is_none")]
         links: Option<Links>,
     }
-    let timestamp = DateTime::<Utc>::from(SystemTime::now()).into();
-    let body = Success { data, meta: Meta { request_id: &incoming.id, timestamp, extra }, links };
+    let Answered { request_id, timestamp } = answered.into();
+    let body = Success { data, meta: Meta { request_id, timestamp, extra }, links };
     let text = serde_json::to_vec(&body)
         .map_err(|error| RequestError::Internal(format!("an answer could not be written: {error}")))?;
     let mut response = Response::new(Body::from(text));

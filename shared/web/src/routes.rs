@@ -7,7 +7,7 @@ use axum::handler::Handler;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use http::{Method, StatusCode};
-use ledgerline_app::{Commands, Queries, Registry};
+use ledgerline_app::{Commands, Projector, Queries, Registry};
 use ledgerline_kernel::DynDomain;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -25,6 +25,9 @@ pub struct Api {
     pub registry: Registry,
     /// The write path. Without it, the paths exist and answer 405.
     pub commands: Option<Commands>,
+    /// What `Prefer: wait` applies an accepted command's projections with. Without it, the preference
+    /// is not applied.
+    pub projector: Option<Projector>,
     /// The read path. Without it, the paths exist and answer 405.
     pub queries: Option<Queries>,
     /// Verifies callers.
@@ -44,7 +47,7 @@ pub fn router(api: Api) -> Router {
     for domain in api.registry.domains() {
         routes = routes.declare(domain.as_ref());
         if let Some(commands) = &api.commands {
-            routes = commands::mount(routes, commands, domain);
+            routes = commands::mount(routes, commands, api.projector.as_ref(), domain);
         }
         if let Some(queries) = &api.queries {
             routes = queries::mount(routes, queries, &api.cursor_key, domain);
@@ -61,6 +64,11 @@ pub fn router(api: Api) -> Router {
 /// The path of a domain's collection.
 pub(crate) fn base_path(domain: &dyn DynDomain) -> String {
     format!("/api/v1/{}", domain.resource())
+}
+
+/// The path where `POST` takes a batch. Any other method finds the entity called `bulk` there.
+pub(crate) fn bulk_path(domain: &dyn DynDomain) -> String {
+    format!("{}/bulk", base_path(domain))
 }
 
 /// The routes so far.
@@ -93,7 +101,7 @@ impl Routes {
     fn declare(mut self, domain: &dyn DynDomain) -> Self {
         let base = base_path(domain);
         let entity = format!("{base}/{{sk}}");
-        let mut paths = vec![format!("{entity}/restore"), format!("{entity}/history"), base];
+        let mut paths = vec![format!("{entity}/restore"), format!("{entity}/history"), bulk_path(domain), base];
         paths.extend(domain.commands().iter().map(|command| format!("{entity}/commands/{command}")));
         paths.push(entity);
         for path in paths {

@@ -6,11 +6,13 @@ use super::issuer::{ELLIPTIC, claims_with, signed, token};
 use super::world::{World, product, request};
 
 /// Every route but `healthz`, with a body that works on the product `p` at version 1.
-const ROUTES: [(&str, &str, &str); 9] = [
+const ROUTES: [(&str, &str, &str); 11] = [
     ("GET", "/api/v1/products", ""),
     ("GET", "/api/v1/products/p", ""),
     ("GET", "/api/v1/products/p/history", ""),
     ("POST", "/api/v1/products", r#"{"code": "c", "name": "n"}"#),
+    ("POST", "/api/v1/products/bulk", r#"[{"code": "c", "name": "n"}]"#),
+    ("POST", "/api/v1/products/bulk?atomic=true", r#"[{"code": "c", "name": "n"}]"#),
     ("PUT", "/api/v1/products/p", r#"{"code": "c", "name": "n"}"#),
     ("PATCH", "/api/v1/products/p", r#"{"name": "n"}"#),
     ("DELETE", "/api/v1/products/p", ""),

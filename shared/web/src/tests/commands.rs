@@ -130,3 +130,32 @@ async fn without_extensions_a_request_still_gets_an_id() {
     assert_eq!(answer.json["meta"]["requestId"], json!(answer.header("x-request-id")));
     assert_eq!(world.stored()[0].created.ip, "");
 }
+
+#[tokio::test]
+async fn one_command_may_change_two_entities() {
+    let world = World::new();
+    world.create("p", "1").await;
+    world.ask("POST", PRODUCTS, &[], r#"{"sk": "q", "code": "C-q", "name": "q"}"#).await;
+    let path = "/api/v1/products/p/commands/merge-into";
+    let answer = world.change("POST", path, "\"1\"", &json!({"target": "q"})).await;
+    assert_eq!((answer.status.as_u16(), answer.header("etag")), (200, "\"2\""), "{}", answer.json);
+    assert_eq!((&answer.json["data"]["sk"], &answer.json["data"]["isDeleted"]), (&json!("p"), &json!(true)));
+    let [_, merged, _, target] = world.stored().try_into().unwrap();
+    assert_eq!((target.key.sk.as_str(), &target.state["attributes"]["price"]), ("q", &json!("1")));
+    assert_eq!(merged.command_id, target.command_id);
+    assert_eq!(world.ledger.commits(), 3, "two creates and one transaction");
+    world.change("POST", path, "*", &json!({"target": "nobody"})).await.expect(404, "NOT_FOUND");
+    world.change("POST", path, "*", &json!({"target": "p"})).await.expect(400, "VALIDATION_ERROR");
+}
+
+#[tokio::test]
+async fn a_value_that_must_be_unique_and_is_taken_is_409_and_names_the_field() {
+    let world = World::new();
+    world.create("p", "1").await;
+    let taken = world.ask("POST", PRODUCTS, &[], r#"{"sk": "q", "code": "C-p", "name": "q"}"#).await;
+    let taken = taken.expect(409, "ALREADY_EXISTS");
+    assert_eq!((&taken.json["errors"][0]["path"], &taken.json["errors"][0]["code"]), (&json!("code"), &json!("TAKEN")));
+    world.change("DELETE", "/api/v1/products/p", "*", &Value::Null).await;
+    let freed = world.ask("POST", PRODUCTS, &[], r#"{"sk": "q", "code": "C-p", "name": "q"}"#).await;
+    assert_eq!(freed.status.as_u16(), 201);
+}

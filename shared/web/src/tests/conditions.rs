@@ -32,7 +32,7 @@ async fn a_lost_race_at_the_same_version_is_a_conflict_that_names_the_winner() {
     twin.create("p", "1").await;
     twin.change("PATCH", PRODUCT, "*", &json!({"name": "theirs"})).await;
     let theirs = twin.stored().pop().unwrap();
-    world.ledger.before_next_append(move |ledger| ledger.insert(theirs));
+    world.ledger.before_next_commit(move |ledger| ledger.insert(theirs));
     let answer = world.change("PATCH", PRODUCT, "\"1\"", &json!({"name": "ours"})).await;
     assert_eq!(answer.expect(412, "VERSION_CONFLICT").json["currentVersion"], json!(2));
 }
@@ -67,7 +67,7 @@ async fn a_contended_entity_is_409_with_retry_after() {
     for number in 0..6 {
         rival.change("PATCH", PRODUCT, "*", &json!({"name": format!("rival {number}")})).await;
         let theirs = rival.stored().pop().unwrap();
-        world.ledger.before_next_append(move |ledger| ledger.insert(theirs));
+        world.ledger.before_next_commit(move |ledger| ledger.insert(theirs));
     }
     let answer = world.change("PATCH", PRODUCT, "*", &json!({"name": "ours"})).await.expect(409, "CONTENDED");
     assert_eq!(answer.header("retry-after"), "1");
@@ -76,7 +76,9 @@ async fn a_contended_entity_is_409_with_retry_after() {
 #[tokio::test]
 async fn a_ledger_that_is_not_available_is_503_with_retry_after_and_without_its_words() {
     let world = World::new();
-    world.ledger.fail_next_append(StoreError::Unavailable { store: "dynamodb", reason: "secret host".to_owned() });
+    world
+        .ledger
+        .fail_next_commit(StoreError::Unavailable { store: "dynamodb", reason: "secret host".to_owned() }.into());
     let answer = world.ask("POST", "/api/v1/products", &[], &product("p", "1").to_string()).await;
     let answer = answer.expect(503, "UNAVAILABLE");
     assert_eq!(answer.header("retry-after"), "1");
@@ -87,7 +89,7 @@ async fn a_ledger_that_is_not_available_is_503_with_retry_after_and_without_its_
 #[tokio::test]
 async fn a_ledger_that_refuses_is_500_without_its_words() {
     let world = World::new();
-    world.ledger.fail_next_append(StoreError::Rejected { store: "dynamodb", reason: "secret table".to_owned() });
+    world.ledger.fail_next_commit(StoreError::Rejected { store: "dynamodb", reason: "secret table".to_owned() }.into());
     let answer = world.ask("POST", "/api/v1/products", &[], &product("p", "1").to_string()).await;
     assert!(!answer.expect(500, "INTERNAL").json.to_string().contains("secret"));
 }

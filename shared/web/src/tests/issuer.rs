@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use crate::{AuthConfig, Authenticator, KeySource, KeySourceError};
 
-const ISSUER: &str = "https://issuer.example/pool";
-const AUDIENCE: &str = "ledgerline";
+pub(crate) const ISSUER: &str = "https://issuer.example/pool";
+pub(crate) const AUDIENCE: &str = "ledgerline";
 
 /// What the clock says in these tests, in seconds since 1970.
 pub(crate) const NOW: u64 = 1_800_000_000;
@@ -91,9 +91,14 @@ impl KeySource for Keys {
 
 /// Verifies with these keys at a time that a test can move.
 pub(crate) fn authenticator(keys: &Keys, seconds_later: &Arc<AtomicUsize>) -> Authenticator {
+    authenticator_with(AuthConfig::new(ISSUER, AUDIENCE), keys, seconds_later)
+}
+
+/// The same, configured differently.
+pub(crate) fn authenticator_with(config: AuthConfig, keys: &Keys, seconds_later: &Arc<AtomicUsize>) -> Authenticator {
     let later = Arc::clone(seconds_later);
     let clock = move || -> SystemTime { UNIX_EPOCH + Duration::from_secs(NOW + later.load(Ordering::Relaxed) as u64) };
-    Authenticator::new(AuthConfig::new(ISSUER, AUDIENCE), Arc::new(keys.clone())).with_clock(clock)
+    Authenticator::new(config, Arc::new(keys.clone())).with_clock(clock)
 }
 
 /// The claims of a good token.

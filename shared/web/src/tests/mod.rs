@@ -2,8 +2,11 @@
 
 mod access;
 mod bad_input;
+mod bulk;
 mod commands;
 mod conditions;
+mod idempotency;
 pub(crate) mod issuer;
 mod queries;
+mod waiting;
 mod world;

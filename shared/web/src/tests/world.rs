@@ -17,15 +17,20 @@ use tower::ServiceExt;
 use super::issuer::{ELLIPTIC, Keys, RSA, authenticator, token};
 use crate::{Api, CursorKey, RequestId, SourceIp, router};
 
-/// A fixed time, names that no two worlds share, and no waiting.
-struct TestEnvironment;
+/// Noon, a second later every time, names that no two worlds share, and no waiting.
+#[derive(Default)]
+struct TestEnvironment {
+    seconds: AtomicU64,
+}
 
 static NAMES: AtomicU64 = AtomicU64::new(0);
 
 #[async_trait]
 impl Environment for TestEnvironment {
     fn now(&self) -> Timestamp {
-        "2026-11-20T12:00:00Z".parse().unwrap()
+        let noon: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
+        let seconds = std::time::Duration::from_secs(self.seconds.fetch_add(1, Ordering::Relaxed));
+        (noon.as_datetime() + seconds).into()
     }
 
     fn new_id(&self) -> String {
@@ -45,12 +50,18 @@ pub(crate) struct World {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
     pub(crate) json: Value,
 }
 
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// What a repeated request must get again.
+    pub(crate) fn replayable(&self) -> (StatusCode, &str, &str, &str) {
+        (self.status, self.header("etag"), self.header("location"), &self.body)
     }
 
     pub(crate) fn code(&self) -> &str {
@@ -77,11 +88,12 @@ impl Answer {
 impl World {
     pub(crate) fn new() -> Self {
         let (ledger, entities) = (MemoryLedger::default(), MemoryEntities::default());
-        let commands = Commands::new(Arc::new(ledger.clone()), Arc::new(TestEnvironment));
+        let commands = Commands::new(Arc::new(ledger.clone()), Arc::new(TestEnvironment::default()));
         let queries = Queries::new(Arc::new(ledger.clone()), Arc::new(entities.clone()), Arc::new(entities.clone()));
         let api = Api {
             registry: Registry::shipped().unwrap(),
             commands: Some(commands),
+            projector: Some(Projector::new(Registry::shipped().unwrap(), vec![Arc::new(entities.clone())])),
             queries: Some(queries),
             authenticator: Arc::new(authenticator(&Keys::of(&[&RSA, &ELLIPTIC]), &Arc::default())),
             cursor_key: CursorKey::new("0123456789abcdef0123456789abcdef").unwrap(),
@@ -101,7 +113,8 @@ impl World {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let json = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
-        Answer { status: parts.status, headers: parts.headers, json }
+        let body = String::from_utf8(bytes.into()).unwrap();
+        Answer { status: parts.status, headers: parts.headers, body, json }
     }
 
     /// Sends as acme's admin.

@@ -1,0 +1,136 @@
+//! `POST /{resource}/bulk`: up to 100 creates and updates in one request.
+
+use axum::extract::Request;
+use axum::response::Response;
+use http::StatusCode;
+use ledgerline_app::{Accepted, CommandError, CommandRequest, FailedEntry};
+use ledgerline_kernel::input::{BatchEntry, InputError, Problem as FieldProblem};
+use ledgerline_kernel::{Action, Entity};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::body::{self, Accepts};
+use crate::commands::{Endpoint, Sent};
+use crate::problem::{ApiError, Problem, RequestError};
+use crate::respond::{Answered, EntityView, Extra, success};
+
+/// The most entries of a batch.
+const LIMIT: usize = 100;
+
+/// What becomes of an entry.
+#[derive(Debug, Serialize)]
+struct EntryResult<'a> {
+    index: usize,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<EntityView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Box<RawValue>>,
+}
+
+impl Endpoint {
+    /// Executes a batch, each entry by itself or, with `atomic=true`, all of them or none.
+    pub(crate) async fn execute_bulk(&self, mut sent: Sent, request: Request) -> Result<Response, ApiError> {
+        let atomic = sent.parameters.flag("atomic")?;
+        std::mem::take(&mut sent.parameters).finish()?;
+        let body = body::read(request, Accepts::Json).await?;
+        let entries: Vec<_> = entries(&body)?.into_iter().map(BatchEntry::read).collect();
+        let creates: Vec<bool> =
+            entries.iter().map(|entry| entry.as_ref().is_ok_and(|entry| entry.sk.is_none())).collect();
+        let outcomes = if atomic {
+            self.together(&sent, entries).await?.into_iter().map(Ok).collect()
+        } else {
+            self.each(&sent, entries).await?
+        };
+        let accepted: Vec<&Accepted> = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()).collect();
+        let entities: Vec<_> =
+            outcomes.iter().map(|outcome| outcome.as_ref().map(|accepted| Entity::from(&accepted.item))).collect();
+        let results = entities.iter().zip(creates).enumerate().map(|(index, (entity, creates))| match entity {
+            Ok(entity) => {
+                let status = if creates { StatusCode::CREATED } else { StatusCode::OK };
+                EntryResult { index, status: status.as_u16(), data: Some(EntityView::of(entity)), error: None }
+            }
+            Err(error) => failed(index, error, &sent.incoming.id),
+        });
+        let results: Vec<_> = results.collect();
+        // As the answer to a single command, so that a replay is the same to the byte.
+        let newest = accepted.iter().map(|accepted| &accepted.item).max_by_key(|item| item.updated.at);
+        let answered = newest.map_or_else(|| Answered::from(&sent.incoming), Answered::from);
+        let extra = Extra { count: Some(results.len()), ..Extra::default() };
+        let mut response = success(StatusCode::OK, answered, &results, extra, None)?;
+        self.finish(&mut response, sent.wait, &accepted).await;
+        Ok(response)
+    }
+
+    async fn together(
+        &self,
+        sent: &Sent,
+        entries: Vec<Result<BatchEntry<'_>, InputError>>,
+    ) -> Result<Vec<Accepted>, FailedEntry> {
+        let mut read = Vec::with_capacity(entries.len());
+        for (index, entry) in entries.into_iter().enumerate() {
+            read.push(entry.map_err(|error| FailedEntry { index, error: error.into() })?);
+        }
+        let requests: Vec<_> =
+            read.iter().map(|entry| self.request(sent, entry, sent.idempotency_key.clone())).collect();
+        Box::pin(self.commands.execute_together(&requests)).await
+    }
+
+    /// Each entry has an idempotency key of its own, made of the batch's and its place.
+    async fn each(
+        &self,
+        sent: &Sent,
+        entries: Vec<Result<BatchEntry<'_>, InputError>>,
+    ) -> Result<Vec<Result<Accepted, CommandError>>, RequestError> {
+        let key = sent.idempotency_key.as_deref();
+        if key.is_some_and(|key| key.len() > body::LONGEST_IDEMPOTENCY_KEY - "#99".len()) {
+            return Err(RequestError::parameter("Idempotency-Key", "must be 252 characters at most for a batch"));
+        }
+        let requests = entries.iter().enumerate().filter_map(|(index, entry)| {
+            Some(self.request(sent, entry.as_ref().ok()?, key.map(|key| format!("{key}#{index}"))))
+        });
+        let mut executed = Box::pin(self.commands.execute_each(requests.collect())).await.into_iter();
+        let outcomes = entries.into_iter().filter_map(|entry| match entry {
+            Ok(_) => executed.next(),
+            Err(error) => Some(Err(error.into())),
+        });
+        Ok(outcomes.collect())
+    }
+
+    fn request<'a>(
+        &'a self,
+        sent: &Sent,
+        entry: &'a BatchEntry<'_>,
+        idempotency_key: Option<String>,
+    ) -> CommandRequest<'a> {
+        CommandRequest {
+            domain: self.domain.as_ref(),
+            action: if entry.sk.is_some() { Action::Update } else { Action::Create },
+            sk: entry.sk.clone(),
+            if_match: None,
+            idempotency_key,
+            body: &entry.body,
+            caller: sent.caller.clone(),
+            origin: sent.origin(),
+        }
+    }
+}
+
+/// The raw texts of a batch's entries, in order.
+fn entries(body: &str) -> Result<Vec<&RawValue>, CommandError> {
+    let entries: Vec<&RawValue> = serde_json::from_str(body)
+        .map_err(|error| InputError::Malformed(format!("the body must be a JSON array: {error}")))?;
+    if (1..=LIMIT).contains(&entries.len()) {
+        return Ok(entries);
+    }
+    let message = format!("must be 1 to {LIMIT} entries, not {}", entries.len());
+    Err(InputError::Invalid(vec![FieldProblem { path: String::new(), code: "OUT_OF_RANGE", message }]).into())
+}
+
+fn failed(index: usize, error: &CommandError, request_id: &str) -> EntryResult<'static> {
+    let problem = Problem::from(error);
+    problem.log();
+    let body = String::from_utf8(problem.body(request_id)).ok();
+    let error = body.and_then(|text| RawValue::from_string(text).ok());
+    EntryResult { index, status: problem.status.as_u16(), data: None, error }
+}
