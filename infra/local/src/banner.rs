@@ -109,7 +109,7 @@ fn kind(kind: PostgresKind) -> &'static str {
     }
 }
 
-fn thousands(number: usize) -> String {
+pub(crate) fn thousands(number: usize) -> String {
     match (number / 1000, number % 1000) {
         (0, rest) => rest.to_string(),
         (thousand, rest) => format!("{},{rest:03}", thousands(thousand)),

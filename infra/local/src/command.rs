@@ -14,6 +14,7 @@ use url::Url;
 use crate::banner;
 use crate::host::{Host, HostOptions, Serving};
 use crate::issuer::{Claims, IssuerKey};
+use crate::verify;
 
 /// Ledgerline on this machine: the API, its functions and its stores in one process.
 ///
@@ -39,6 +40,8 @@ enum Command {
     Stack(StackArgs),
     /// Print a token of the local issuer
     Token(TokenArgs),
+    /// Check the ledger: versions, hashes, states against events, unique values; exits with 1 on a defect
+    Verify(VerifyArgs),
 }
 
 #[derive(Debug, Args)]
@@ -88,6 +91,16 @@ struct TokenArgs {
     expires_in: Duration,
 }
 
+#[derive(Debug, Args)]
+struct VerifyArgs {
+    /// Only this tenant's part [default: all]
+    #[arg(long)]
+    tenant: Option<TenantCode>,
+    /// The template to read [default: ./template.yaml, else the built-in one]
+    #[arg(long, value_name = "FILE")]
+    template: Option<PathBuf>,
+}
+
 /// Does what the command line asks for.
 ///
 /// # Errors
@@ -95,6 +108,7 @@ struct TokenArgs {
 pub fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
         Some(Command::Token(token)) => print_token(cli, token),
+        Some(Command::Verify(args)) => verify_ledger(cli, args),
         Some(Command::Stack(stack)) => {
             let options = cli.host_options(&stack.host, Serving::Watch(stack.watch.clone()));
             run_host(options, false, cli.json)
@@ -128,6 +142,16 @@ fn print_token(cli: &Cli, args: &TokenArgs) -> anyhow::Result<()> {
         true => print(&serde_json::json!({ "token": token }).to_string()),
         false => print(&token),
     }
+}
+
+fn verify_ledger(cli: &Cli, args: &VerifyArgs) -> anyhow::Result<()> {
+    let host_url = std::env::var("LEDGERLINE_URL").ok().filter(|url| !url.is_empty());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
+    let (template, tenant) = (args.template.as_deref(), args.tenant.as_ref());
+    let report = runtime.block_on(verify::verify(&cli.data_dir, template, tenant, host_url.as_deref()))?;
+    print(&if cli.json { serde_json::to_string(&report)? } else { verify::text(&report) })?;
+    anyhow::ensure!(report.defect_count == 0, "the ledger is not as it was written");
+    Ok(())
 }
 
 fn run_host(options: HostOptions, seed: bool, json: bool) -> anyhow::Result<()> {

@@ -15,3 +15,4 @@ pub mod seed;
 pub mod stack;
 pub mod stores;
 pub mod template;
+pub mod verify;

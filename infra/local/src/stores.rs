@@ -1,7 +1,7 @@
 //! The stores of a host: DynamoDB with the template's tables, and a Postgres that holds the read
 //! model of exactly this ledger.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -38,10 +38,12 @@ impl Stores {
     /// # Errors
     /// If a store cannot be used.
     pub async fn start(dir: &DataDir, database_url: Option<String>, template: &Template) -> anyhow::Result<Self> {
-        let ledger_dir = dir.path().join("dynamodb");
-        std::fs::create_dir_all(&ledger_dir).with_context(|| format!("cannot make {}", ledger_dir.display()))?;
+        let file = ledger_file(dir.path());
+        if let Some(ledger_dir) = file.parent() {
+            std::fs::create_dir_all(ledger_dir).with_context(|| format!("cannot make {}", ledger_dir.display()))?;
+        }
         let ledger_id = dir.lasting("dynamodb/id")?;
-        let at = DynamoAt::File(ledger_dir.join("tables.sqlite"));
+        let at = DynamoAt::File(file);
         let postgres_dir = dir.path().join("postgres");
         let (dynamo, postgres) =
             tokio::join!(start_dynamo(at, template), start_postgres(&postgres_dir, database_url, &ledger_id));
@@ -96,6 +98,12 @@ impl Stores {
         self.dynamo.stop().await;
         stopped
     }
+}
+
+/// Where a data directory keeps DynamoDB's tables, the ledger among them.
+#[must_use]
+pub fn ledger_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("dynamodb").join("tables.sqlite")
 }
 
 async fn start_dynamo(at: DynamoAt, template: &Template) -> anyhow::Result<LocalDynamo> {

@@ -74,7 +74,8 @@ pub enum DefectKind {
     ChainBroken,
     /// A version has an event that this code does not know.
     UnknownEvent,
-    /// The state, code, name or deletion mark of a version is not what the events lead to.
+    /// The state, code, name or deletion mark of a version is not what its events make of the version
+    /// before it. One wrong state in the middle shows twice: where it is, and in the version after it.
     StateDiffers,
     /// A version was created by somebody else, or at another time, than its entity.
     CreatedChanged,

@@ -1,0 +1,149 @@
+//! `ledgerline verify`: the ledger of a data directory, checked row by row.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use ledgerline_app::{Defect, Registry, VerifyReport};
+use ledgerline_kernel::TenantCode;
+use ledgerline_lambda::{Config, dynamodb_client};
+use ledgerline_ledger_dynamodb::DynamoLedger;
+use ledgerline_stores::{DynamoAt, LocalDynamo};
+
+use crate::banner::thousands;
+use crate::data_dir::{DataDir, read_record};
+use crate::stores::ledger_file;
+use crate::template::Template;
+
+/// Verifies the ledger of a data directory, through the host that runs on it or else by opening it.
+///
+/// # Errors
+/// If there is no ledger, or it cannot be read. Defects are no error but in the report.
+pub async fn verify(
+    data_dir: &Path,
+    template: Option<&Path>,
+    tenant: Option<&TenantCode>,
+    host_url: Option<&str>,
+) -> anyhow::Result<VerifyReport> {
+    let template = Template::load(template)?;
+    let table = template.tables.iter().find(|table| table.stream);
+    let table = table.with_context(|| format!("{} has no table with a stream: no ledger", template.origin))?;
+    let opened = Opened::find(data_dir, host_url).await?;
+    let ledger = DynamoLedger::new(dynamodb_client(&settings(opened.endpoint())).await, &table.name);
+
+    // Drawn on a terminal only: indicatif sees to that.
+    let bar = ProgressBar::new(0)
+        .with_style(ProgressStyle::with_template("verifying {bar:40} {pos}/{len} entities, {eta} left")?);
+    let progress = |checked: usize, of: usize| {
+        bar.set_length(of.try_into().unwrap_or(u64::MAX));
+        bar.set_position(checked.try_into().unwrap_or(u64::MAX));
+    };
+    let report = ledgerline_app::verify(&ledger, &Registry::shipped()?, tenant, progress).await;
+    bar.finish_and_clear();
+    opened.close().await;
+    report.with_context(|| format!("cannot read the ledger of {}", data_dir.display()))
+}
+
+/// For people: each defect, what to do about each kind, and the sum.
+#[must_use]
+pub fn text(report: &VerifyReport) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_defects(&mut text, report);
+    let defects = match report.defect_count {
+        0 => "no defect".to_owned(),
+        count => counted(count, "defect"),
+    };
+    let (entities, versions) = (counted(report.entities, "entity"), counted(report.versions, "version"));
+    text + &format!("verified {entities}, {versions} and {}: {defects}", counted(report.claims, "claim"))
+}
+
+fn write_defects(text: &mut String, report: &VerifyReport) -> std::fmt::Result {
+    if report.defects.is_empty() {
+        return Ok(());
+    }
+    for defect in &report.defects {
+        writeln!(text, "{defect}")?;
+    }
+    let unlisted = report.defect_count - report.defects.len();
+    if unlisted > 0 {
+        writeln!(text, "and {}", counted(unlisted, "more defect"))?;
+    }
+    writeln!(text, "\nWhat to do:")?;
+    let advice: BTreeMap<_, _> =
+        report.defects.iter().map(|Defect { kind, .. }| (kind.code(), kind.advice())).collect();
+    for (code, advice) in advice {
+        writeln!(text, "  {code}: {advice}")?;
+    }
+    writeln!(text)
+}
+
+/// `1 entity`, `1,200 entities`.
+fn counted(number: usize, noun: &str) -> String {
+    match (number, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{} {stem}ies", thousands(number)),
+        (_, None) => format!("{} {noun}s", thousands(number)),
+    }
+}
+
+/// The DynamoDB with the ledger.
+enum Opened {
+    OfHost(String),
+    Here(LocalDynamo, DataDir),
+}
+
+impl Opened {
+    async fn find(data_dir: &Path, host_url: Option<&str>) -> anyhow::Result<Self> {
+        let file = ledger_file(data_dir);
+        if !file.is_file() {
+            bail!("there is no ledger in {}; name the data directory of a host with --data-dir", data_dir.display());
+        }
+        let record = read_record(data_dir);
+        if let Some(url) = host_url {
+            let url = url.trim_end_matches('/');
+            return match record.filter(|record| record.url == url) {
+                Some(record) => Ok(Self::OfHost(record.dynamodb)),
+                None => bail!(
+                    "LEDGERLINE_URL names {url}, but that host does not run on {}, and its API does not show the \
+                     ledger's rows; name its --data-dir",
+                    data_dir.display()
+                ),
+            };
+        }
+        match (DataDir::take(data_dir), record) {
+            (Ok(dir), _) => Ok(Self::Here(LocalDynamo::start(DynamoAt::File(file)).await?, dir)),
+            (Err(_), Some(record)) => Ok(Self::OfHost(record.dynamodb)),
+            (Err(in_use), None) => Err(in_use),
+        }
+    }
+
+    fn endpoint(&self) -> &str {
+        match self {
+            Self::OfHost(endpoint) => endpoint,
+            Self::Here(dynamo, _) => dynamo.endpoint(),
+        }
+    }
+
+    async fn close(self) {
+        if let Self::Here(dynamo, _dir) = self {
+            dynamo.stop().await;
+        }
+    }
+}
+
+fn settings(endpoint: &str) -> Config {
+    let endpoint = endpoint.to_owned();
+    Config::new(move |name| match name {
+        "AWS_ENDPOINT_URL_DYNAMODB" => Some(endpoint.clone()),
+        "AWS_REGION" => Some("us-east-1".to_owned()),
+        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("local".to_owned()),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;
