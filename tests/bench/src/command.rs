@@ -1,0 +1,158 @@
+//! Creates and updates, against the raw SDK.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use crate::calls::Calls;
+use crate::emulator::Emulator;
+use crate::load::{Cost, measure};
+use crate::ours::{self, Ours};
+use crate::peers::Peers;
+use crate::raw::{self, Raw};
+use crate::report::{Bar, Report, Reporting};
+use crate::rounds::Rounds;
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// How often each side is measured
+    #[arg(long, default_value_t = 9)]
+    rounds: usize,
+    /// Commands of a kind in one round
+    #[arg(long, default_value_t = 2000)]
+    commands: usize,
+    /// Commands on their way at once
+    #[arg(long, default_value_t = 16)]
+    in_flight: usize,
+    #[command(flatten)]
+    peers: Peers,
+    #[command(flatten)]
+    reporting: Reporting,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    CreateWithClaim,
+    Create,
+    Update,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::CreateWithClaim, Self::Create, Self::Update];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::CreateWithClaim => "create with a claim",
+            Self::Create => "create",
+            Self::Update => "update",
+        }
+    }
+}
+
+pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let emulator = Emulator::start(&[ours::TABLE, raw::TABLE])?;
+    let sides = Sides::on(&emulator).await?;
+    let Options { rounds, commands, in_flight, .. } = *options;
+    let conditions = format!("{rounds} rounds of {commands} commands of each kind and side, {in_flight} in flight");
+    let mut report = Report::new("command", &conditions);
+
+    let mut measured: BTreeMap<Kind, [[Rounds; 2]; 2]> = BTreeMap::new();
+    // The first round warms both sides up.
+    for round in 0..=rounds {
+        for kind in Kind::ALL {
+            // Each side is first in every other round.
+            for ours in [round % 2 == 0, round % 2 != 0] {
+                let cost = sides.measure(kind, ours, round, options).await?;
+                let [rate, cpu] = measured.entry(kind).or_default();
+                if round > 0 {
+                    side_of(rate, ours).push(cost.rate);
+                    side_of(cpu, ours).push(cost.cpu_us);
+                }
+            }
+        }
+    }
+    for (kind, [[ours, theirs], [our_cpu, their_cpu]]) in &measured {
+        let name = kind.name();
+        report.compare(&format!("{name}, per second"), [ours, theirs], Some(Bar::AtLeast(0.9)));
+        report.compare(&format!("{name}, client CPU us"), [our_cpu, their_cpu], Some(Bar::AtMost(1.15)));
+    }
+    count_calls(&emulator, &mut report).await?;
+    options.peers.command(&emulator, commands, in_flight, rounds)?;
+    Ok(report.finish(&options.reporting))
+}
+
+fn side_of([first, second]: &mut [Rounds; 2], ours: bool) -> &mut Rounds {
+    if ours { first } else { second }
+}
+
+struct Sides {
+    products: Ours,
+    counters: Ours,
+    raw_products: Raw,
+    raw_counters: Raw,
+}
+
+impl Sides {
+    async fn on(emulator: &Emulator) -> anyhow::Result<Self> {
+        let client = emulator.client().await;
+        let (products, counters) = (Ours::products(&client)?, Ours::counters(&client)?);
+        products.create_product("template").await?;
+        products.change_price("template", 1).await?;
+        counters.create_counter("template").await?;
+        counters.increment("template").await?;
+        let theirs = emulator.client().await;
+        let raw_products = Raw::like_ours(&theirs, "PRODUCT#acme").await?;
+        let raw_counters = Raw::like_ours(&theirs, "COUNTER#acme").await?;
+        Ok(Self { products, counters, raw_products, raw_counters })
+    }
+
+    /// Creates of a round make what its updates change.
+    async fn measure(&self, kind: Kind, ours: bool, round: usize, options: &Options) -> anyhow::Result<Cost> {
+        measure(options.commands, options.in_flight, |number| async move {
+            let sk = format!("{round}-{number}");
+            match (kind, ours) {
+                (Kind::CreateWithClaim, true) => self.products.create_product(&sk).await,
+                (Kind::CreateWithClaim, false) => self.raw_products.create_with_claim(&sk).await,
+                (Kind::Create, true) => self.counters.create_counter(&sk).await,
+                (Kind::Create, false) => self.raw_counters.create(&sk).await,
+                (Kind::Update, true) => self.products.change_price(&sk, number).await,
+                (Kind::Update, false) => {
+                    anyhow::ensure!(self.raw_products.update(&sk).await?, "somebody else wrote");
+                    Ok(())
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// One at a time, so that nothing but the command itself causes a call.
+async fn count_calls(emulator: &Emulator, report: &mut Report) -> anyhow::Result<()> {
+    const COMMANDS: u32 = 50;
+    let calls = Calls::default();
+    let client = calls.of(&emulator.client().await);
+    let (products, counters) = (Ours::products(&client)?, Ours::counters(&client)?);
+    for number in 0..COMMANDS {
+        products.create_product(&format!("counted-{number}")).await?;
+    }
+    println!();
+    let mut row = |what: &str, counted: &BTreeMap<String, usize>, expected: &[&str]| {
+        for (operation, count) in counted {
+            let bar = if expected.contains(&operation.as_str()) { 1.0 } else { 0.0 };
+            let each = f64::from(u32::try_from(*count).unwrap_or(u32::MAX)) / f64::from(COMMANDS);
+            report.figure(&format!("{what}: {operation} calls each"), each, Some(Bar::Exactly(bar)));
+        }
+        if counted.len() != expected.len() {
+            report.figure(&format!("{what}: kinds of calls"), f64::NAN, Some(Bar::Exactly(1.0)));
+        }
+    };
+    row("create with a claim", &calls.take(), &["TransactWriteItems"]);
+    for number in 0..COMMANDS {
+        counters.create_counter(&format!("counted-{number}")).await?;
+    }
+    row("create", &calls.take(), &["PutItem"]);
+    for number in 0..COMMANDS {
+        products.change_price(&format!("counted-{number}"), 1).await?;
+    }
+    row("update", &calls.take(), &["PutItem", "Query"]);
+    Ok(())
+}
