@@ -59,3 +59,30 @@ async fn what_is_created_is_listed_also_after_a_restart_and_without_the_old_post
     assert_eq!(listed(&host).await, ["P-1"]);
     host.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_made_a_moment_ago_is_good_at_once_and_a_caller_who_waits_need_not_wait_for_the_stream() {
+    let root = tempfile::tempdir().unwrap();
+    let host = Host::start(HostOptions { ephemeral: true, ..options(&root.path().join("state")) }).await.unwrap();
+    // Each function fetches the issuer's keys now, before there is another one.
+    assert_eq!(listed(&host).await, Vec::<String>::new());
+    assert_eq!(call(&host, "POST", "/api/v1/products", json!({})).await.0, 400);
+    let key = IssuerKey::of_data_dir(&root.path().join("state")).unwrap();
+    let claims = Claims {
+        tenant: TENANT.to_owned(),
+        role: "admin".to_owned(),
+        user: "ann".to_owned(),
+        expires_in: Duration::from_secs(60),
+    };
+    let request = Request::post("/api/v1/products")
+        .header(AUTHORIZATION, format!("Bearer {}", key.token(&claims).unwrap()))
+        .header(CONTENT_TYPE, "application/json")
+        .header("prefer", "wait=5")
+        .body(Body::from(r#"{"sk": "P-1", "code": "P-1", "name": "One"}"#))
+        .unwrap();
+    let response = host.gateway.answer(request).await;
+    assert_eq!(response.status().as_u16(), 201);
+    assert_eq!(response.headers()["preference-applied"], "wait=5");
+    assert_eq!(listed(&host).await, ["P-1"]);
+    host.stop().await.unwrap();
+}
