@@ -6,9 +6,9 @@ use lambda_runtime::tower::ServiceExt;
 use lambda_runtime::{Context, LambdaEvent};
 use ledgerline_app::Registry;
 use ledgerline_kernel::DynDomain;
-use ledgerline_kernel::ports::{Applied, StateSink};
+use ledgerline_kernel::ports::{Applied, Poison, StateSink};
 use ledgerline_testkit::note::Note;
-use ledgerline_testkit::{MemoryEntities, note_key, version_items};
+use ledgerline_testkit::{MemoryEntities, MemoryQuarantine, note_key, version_items};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -19,6 +19,7 @@ use crate::{Deps, service};
 #[derive(Clone, Copy)]
 enum Trouble {
     Rejects(&'static str),
+    RejectsVersion(&'static str, u64),
     IsAway(&'static str),
     Panics(&'static str),
 }
@@ -27,6 +28,7 @@ enum Trouble {
 #[derive(Clone, Default)]
 struct Sink {
     entities: MemoryEntities,
+    quarantine: MemoryQuarantine,
     troubles: Vec<Trouble>,
     batches: Arc<Mutex<usize>>,
 }
@@ -43,6 +45,11 @@ impl StateSink for Sink {
         for trouble in &self.troubles {
             match *trouble {
                 Trouble::Rejects(sk) if holds(sk) => {
+                    return Err(StoreError::Rejected { store: "sink", reason: "it does not fit".to_owned() });
+                }
+                Trouble::RejectsVersion(sk, version)
+                    if items.iter().any(|item| item.key.sk.as_str() == sk && item.version.number() == version) =>
+                {
                     return Err(StoreError::Rejected { store: "sink", reason: "it does not fit".to_owned() });
                 }
                 Trouble::IsAway(sk) if holds(sk) => {
@@ -74,7 +81,8 @@ async fn invoke(sink: &Sink, records: &[Value]) -> Vec<String> {
 }
 
 async fn invoke_for(registry: Registry, sink: &Sink, event: &Value) -> Vec<String> {
-    let deps = Deps { projector: Projector::new(registry, vec![Arc::new(sink.clone())]) };
+    let projector = Projector::new(registry, vec![Arc::new(sink.clone())]);
+    let deps = Deps { projector, quarantine: Arc::new(sink.quarantine.clone()) };
     let event = RawValue::from_string(event.to_string()).unwrap();
     let response = service(deps).oneshot(LambdaEvent::new(event, Context::default())).await.unwrap();
     response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
@@ -220,6 +228,97 @@ async fn a_store_that_goes_away_halfway_leaves_the_rest_for_later() {
 }
 
 #[tokio::test]
+async fn a_bad_record_is_quarantined_after_three_deliveries_and_holds_up_nobody() {
+    for (what, bad) in bad_records() {
+        let sink = Sink::default();
+        for _ in 0..2 {
+            assert_eq!(invoke(&sink, &[good("6", "a"), bad.clone(), good("8", "z")]).await, ["7"], "{what}");
+            assert_eq!(sink.quarantine.all(), [], "{what}");
+        }
+        assert_eq!(invoke(&sink, std::slice::from_ref(&bad)).await, Vec::<String>::new(), "{what}");
+        let image = bad["dynamodb"].get("NewImage").unwrap_or(&bad);
+        let quarantined = sink.quarantine.all();
+        assert_eq!((quarantined.len(), &*quarantined[0].record, &quarantined[0].image), (1, "7", image), "{what}");
+        assert_ne!(quarantined[0].error, "", "{what}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_bad_record_was_about_is_kept_if_its_keys_can_be_read() {
+    let sink = Sink::default();
+    let bad = json!({"eventName": "INSERT", "dynamodb": {
+        "SequenceNumber": "7", "Keys": {"pk": {"S": "NOTE#acme"}, "sk": {"S": "a%40b@0000000009"}},
+    }});
+    for _ in 0..3 {
+        invoke(&sink, std::slice::from_ref(&bad)).await;
+    }
+    let (key, version) = sink.quarantine.all()[0].version.clone().unwrap();
+    assert_eq!((key.to_string(), version.number()), ("NOTE#acme#a%40b".to_owned(), 9));
+}
+
+#[tokio::test]
+async fn a_record_without_a_number_is_quarantined_too() {
+    let sink = Sink::default();
+    for expected in [vec![""], vec![""], vec![]] {
+        assert_eq!(invoke(&sink, &[json!({"eventName": "INSERT"})]).await, expected);
+    }
+    assert_eq!(sink.quarantine.all().len(), 1);
+}
+
+#[tokio::test]
+async fn an_entity_that_a_store_refuses_is_quarantined_and_what_it_was_before_is_kept() {
+    for trouble in [Trouble::Rejects("b"), Trouble::Panics("b"), Trouble::RejectsVersion("b", 2)] {
+        let sink = Sink::with(&[trouble]);
+        let records = [good("1", "b"), good("2", "c"), record("3", &image("b", 2))];
+        let expected: &[&str] = if matches!(trouble, Trouble::RejectsVersion(..)) { &["3"] } else { &["1", "3"] };
+        for _ in 0..2 {
+            assert_eq!(invoke(&sink, &records).await, expected);
+        }
+        assert_eq!(invoke(&sink, &records).await, Vec::<String>::new());
+        assert_eq!(sink.quarantine.all().len(), expected.len());
+        let kept: &[_] = if expected.len() == 1 { &[("b", 1), ("c", 1)] } else { &[("c", 1)] };
+        assert_eq!(sink.rows(), rows(kept));
+    }
+}
+
+#[tokio::test]
+async fn however_long_a_store_is_away_nothing_is_quarantined() {
+    let mut sink = Sink::with(&[Trouble::IsAway("a")]);
+    let records = [good("1", "a"), record("2", &json!({}))];
+    for _ in 0..30 {
+        assert_eq!(invoke(&sink, &records).await, ["1", "2"]);
+    }
+    sink.troubles.clear();
+    assert_eq!(invoke(&sink, &records).await, ["2"], "the first strike of the bad one");
+    assert_eq!((sink.rows(), sink.quarantine.all().len()), (rows(&[("a", 1)]), 0));
+}
+
+/// A quarantine that cannot be reached.
+struct Away;
+
+#[async_trait]
+impl Quarantine for Away {
+    async fn strike(&self, _: &str, _: &Poison) -> Result<Strike, StoreError> {
+        Err(StoreError::Unavailable { store: "quarantine", reason: "it is away".to_owned() })
+    }
+}
+
+#[tokio::test]
+async fn while_the_quarantine_is_away_bad_records_come_again() {
+    let sink = Sink::default();
+    let projector = Projector::new(Registry::default().with::<Note>().unwrap(), vec![Arc::new(sink.clone())]);
+    let deps = Deps { projector, quarantine: Arc::new(Away) };
+    let event = json!({"Records": [record("1", &json!({})), good("2", "a"), record("3", &json!({}))]});
+    for _ in 0..5 {
+        let event = RawValue::from_string(event.to_string()).unwrap();
+        let response = service(deps.clone()).oneshot(LambdaEvent::new(event, Context::default())).await.unwrap();
+        let again: Vec<_> = response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
+        assert_eq!(again, ["1", "3"]);
+    }
+    assert_eq!(sink.rows(), rows(&[("a", 1)]));
+}
+
+#[tokio::test]
 async fn delivering_a_batch_again_changes_nothing() {
     let sink = Sink::default();
     let records = [record("1", &image("a", 2)), good("2", "b")];
@@ -231,7 +330,8 @@ async fn delivering_a_batch_again_changes_nothing() {
 
 #[tokio::test]
 async fn an_event_without_records_fails_as_a_whole() {
-    let deps = Deps { projector: Projector::new(Registry::default(), vec![]) };
+    let projector = Projector::new(Registry::default(), vec![]);
+    let deps = Deps { projector, quarantine: Arc::new(MemoryQuarantine::default()) };
     let event = RawValue::from_string("{}".to_owned()).unwrap();
     assert!(service(deps).oneshot(LambdaEvent::new(event, Context::default())).await.is_err());
 }

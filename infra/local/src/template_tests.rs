@@ -47,8 +47,6 @@ fn the_ledger_has_a_stream_and_the_mapping_its_settings() {
     assert_eq!(mapping.on_failure.as_deref(), Some("DataSyncFailures"));
     let expected = Mapping {
         batch_size: 200,
-        maximum_retry_attempts: Some(5),
-        maximum_record_age: Some(Duration::from_secs(21_600)),
         bisect: true,
         reports_item_failures: true,
         event_names: Some(vec!["INSERT".to_owned()]),

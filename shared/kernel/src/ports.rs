@@ -169,6 +169,39 @@ pub trait StateSink: Send + Sync {
     async fn apply(&self, domain: &dyn DynDomain, items: &[&VersionItem]) -> Result<Applied, StoreError>;
 }
 
+/// A record of the ledger's stream that a projection cannot take, as far as it could be read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Poison {
+    /// Tells the record from every other of its stream.
+    pub record: String,
+    /// The version it tells of, if that could be read.
+    pub version: Option<(EntityKey, Version)>,
+    /// What is wrong with it.
+    pub error: String,
+    /// What was to be projected, to be looked at later.
+    pub image: serde_json::Value,
+}
+
+/// What is to become of a record that a projection cannot take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strike {
+    /// It is to be delivered again: what was wrong may not have been the record.
+    Again,
+    /// It was tried often enough and is kept aside; the stream goes on without it.
+    Quarantined,
+}
+
+/// How often a record is tried before it is quarantined.
+pub const STRIKES: u32 = 3;
+
+/// Keeps the records that a projection cannot take, so that they hold up no others.
+#[async_trait]
+pub trait Quarantine: Send + Sync {
+    /// Counts one more failure of this record in this projection. The [`STRIKES`]th, and each after
+    /// it, quarantines the record.
+    async fn strike(&self, projection: &str, poison: &Poison) -> Result<Strike, StoreError>;
+}
+
 /// Reads current states by key.
 #[async_trait]
 pub trait EntityRead: Send + Sync {

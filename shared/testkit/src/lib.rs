@@ -23,6 +23,7 @@ mod given;
 pub mod laws;
 mod memory_entities;
 mod memory_ledger;
+mod memory_quarantine;
 pub mod note;
 #[cfg(test)]
 mod tests;
@@ -31,3 +32,4 @@ pub use fixture::{append, fork_of, large_version_items, noon, note_key, version_
 pub use given::{Given, When, given, state_after};
 pub use memory_entities::MemoryEntities;
 pub use memory_ledger::MemoryLedger;
+pub use memory_quarantine::MemoryQuarantine;

@@ -8,6 +8,7 @@ mod apply;
 mod failure;
 mod list;
 mod list_sql;
+mod quarantine;
 mod session;
 mod table_sql;
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod failures;
 mod fields;
 mod migrations;
 mod paging;
+mod quarantine;
 mod redelivery;
 mod tenants;
 

@@ -1,3 +1,5 @@
+use std::num::NonZeroU32;
+
 use ledgerline_kernel::ports::{Applied, EntityList, ListQuery, Sort, StateSink, StoreError};
 use ledgerline_kernel::{
     Action, ColumnKind, ColumnSpec, Corrupt, Draft, DynDomain, Entity, EntityType, Hash, Prepared, Stamp, StoredEvent,
@@ -46,8 +48,20 @@ impl DynDomain for Goods {
         Err(InputError::Invalid(Vec::new()))
     }
 
+    fn retention_days(&self) -> Option<NonZeroU32> {
+        None
+    }
+
     fn check_events(&self, _: &VersionItem) -> Result<(), Corrupt> {
         Ok(())
+    }
+
+    fn replay(&self, _: Option<&VersionItem>, _: &VersionItem) -> Result<(), Corrupt> {
+        Ok(())
+    }
+
+    fn unique(&self, _: &VersionItem) -> Result<Vec<(&'static str, String)>, Corrupt> {
+        Ok(Vec::new())
     }
 }
 
