@@ -11,13 +11,13 @@ use crate::Config;
 /// and `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`, read from `config` so that functions in
 /// one process can have different ones. What `config` does not have, the SDK looks for as usual.
 ///
-/// An attempt takes 5 s at most and a call 15 s, retries included, so that a function answers
-/// before its caller gives up.
+/// An attempt takes 2.5 s at most and a call 5 s, retries included: a function whose timeout is 15 s
+/// makes several calls one after the other, and answers before its caller gives up.
 pub async fn dynamodb_client(config: &Config) -> Client {
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(2))
-        .operation_attempt_timeout(Duration::from_secs(5))
-        .operation_timeout(Duration::from_secs(15))
+        .connect_timeout(Duration::from_secs(1))
+        .operation_attempt_timeout(Duration::from_millis(2500))
+        .operation_timeout(Duration::from_secs(5))
         .build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts);
     if let Some(region) = config.optional("AWS_REGION") {

@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::PostgresViews;
 use crate::failure::Failure;
-use crate::session::{Role, Session};
+use crate::session::{Role, Session, within};
 use crate::table_sql::TableSql;
 
 #[async_trait]
@@ -21,16 +21,19 @@ impl StateSink for PostgresViews {
         }
         let sql = self.table_sql(domain.table())?;
         let batch = Batch::new(domain.table(), items)?;
-        match self.write(&sql, &batch).await {
-            Err(failure) if failure.is_a_dead_connection() => Ok(self.write(&sql, &batch).await?),
-            outcome => Ok(outcome?),
-        }
+        within(self.write_limit, async {
+            match self.write(&sql, &batch).await {
+                Err(failure) if failure.is_a_dead_connection() => self.write(&sql, &batch).await,
+                outcome => outcome,
+            }
+        })
+        .await
     }
 }
 
 impl PostgresViews {
     async fn write(&self, sql: &TableSql, batch: &Batch) -> Result<Applied, Failure> {
-        let mut session = Session::begin(&self.pool, Role::Projector).await?;
+        let mut session = Session::begin(&self.pool, Role::Projector, self.write_limit).await?;
         // Safe: see `identifier`; the same goes for the statement below.
         let mut upsert = sqlx::query(AssertSqlSafe(sql.upsert.clone()));
         for column in &batch.columns {

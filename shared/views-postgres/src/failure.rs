@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use ledgerline_kernel::ports::StoreError;
 
 const STORE: &str = "postgres";
@@ -11,6 +13,8 @@ pub(crate) enum Failure {
     Database(sqlx::Error),
     /// It was asked for something that makes no sense, or holds something that makes none.
     Nonsense(String),
+    /// It did not answer for so long.
+    Late(Duration),
 }
 
 impl From<sqlx::Error> for Failure {
@@ -28,7 +32,7 @@ impl Failure {
             Self::Connection(error) | Self::Database(error) => {
                 sql_state(error).is_some_and(|code| in_classes(&code, &["08", "57P"]))
             }
-            Self::Nonsense(_) => false,
+            Self::Nonsense(_) | Self::Late(_) => false,
         }
     }
 }
@@ -37,6 +41,7 @@ impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Nonsense(reason) => Self::Rejected { store: STORE, reason },
+            Failure::Late(limit) => Self::Unavailable { store: STORE, reason: format!("no answer within {limit:?}") },
             Failure::Database(error) if is_about_the_data(&error) => {
                 Self::Rejected { store: STORE, reason: error.to_string() }
             }

@@ -9,22 +9,25 @@ use sqlx::{AssertSqlSafe, Row};
 use crate::PostgresViews;
 use crate::failure::Failure;
 use crate::list_sql::ListSql;
-use crate::session::{Role, Session};
+use crate::session::{Role, Session, within};
 
 #[async_trait]
 impl EntityList for PostgresViews {
     async fn list(&self, domain: &dyn DynDomain, query: &ListQuery) -> Result<ListPage, StoreError> {
         let sql = ListSql::new(domain, query)?;
-        match self.read(domain.table(), query, &sql).await {
-            Err(failure) if failure.is_a_dead_connection() => Ok(self.read(domain.table(), query, &sql).await?),
-            outcome => Ok(outcome?),
-        }
+        within(self.read_limit, async {
+            match self.read(domain.table(), query, &sql).await {
+                Err(failure) if failure.is_a_dead_connection() => self.read(domain.table(), query, &sql).await,
+                outcome => outcome,
+            }
+        })
+        .await
     }
 }
 
 impl PostgresViews {
     async fn read(&self, table: &TableSpec, query: &ListQuery, sql: &ListSql) -> Result<ListPage, Failure> {
-        let mut session = Session::begin(&self.pool, Role::Query(&query.tenant)).await?;
+        let mut session = Session::begin(&self.pool, Role::Query(&query.tenant), self.read_limit).await?;
         // Safe: see `identifier`; the same goes for the statement below.
         let mut page = sqlx::query(AssertSqlSafe(sql.page.text.as_str()));
         for value in &sql.page.values {

@@ -3,7 +3,7 @@ use ledgerline_kernel::ports::{Poison, Quarantine, STRIKES, StoreError, Strike};
 
 use crate::PostgresViews;
 use crate::failure::Failure;
-use crate::session::{Role, Session};
+use crate::session::{Role, Session, within};
 
 /// Answers with whether the record is quarantined now.
 const STRIKE: &str = "
@@ -22,13 +22,15 @@ const STRIKE: &str = "
 impl Quarantine for PostgresViews {
     async fn strike(&self, projection: &str, poison: &Poison) -> Result<Strike, StoreError> {
         let image = poison.image.to_string();
-        let outcome = match self.note(projection, poison, Some(&image)).await {
-            Err(failure) if failure.is_a_dead_connection() => self.note(projection, poison, Some(&image)).await,
-            outcome => outcome,
-        };
-        match outcome.map_err(StoreError::from) {
+        let noted = within(self.write_limit, async {
+            match self.note(projection, poison, Some(&image)).await {
+                Err(failure) if failure.is_a_dead_connection() => self.note(projection, poison, Some(&image)).await,
+                outcome => outcome,
+            }
+        });
+        match noted.await {
             // What makes it poison may be what keeps it out of here, such as a NUL. The ledger has it.
-            Err(StoreError::Rejected { .. }) => Ok(self.note(projection, poison, None).await?),
+            Err(StoreError::Rejected { .. }) => within(self.write_limit, self.note(projection, poison, None)).await,
             outcome => outcome,
         }
     }
@@ -36,7 +38,7 @@ impl Quarantine for PostgresViews {
 
 impl PostgresViews {
     async fn note(&self, projection: &str, poison: &Poison, image: Option<&str>) -> Result<Strike, Failure> {
-        let mut session = Session::begin(&self.pool, Role::Projector).await?;
+        let mut session = Session::begin(&self.pool, Role::Projector, self.write_limit).await?;
         let (key, version) = poison.version.as_ref().map(|(key, version)| (key, version.number())).unzip();
         let statement = sqlx::query_scalar::<_, bool>(STRIKE)
             .bind(projection)

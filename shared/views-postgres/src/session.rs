@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use ledgerline_kernel::TenantCode;
+use ledgerline_kernel::ports::StoreError;
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres};
 
@@ -22,7 +25,9 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) async fn begin(pool: &PgPool, role: Role<'_>) -> Result<Self, Failure> {
+    /// Begins one whose statements the server itself ends after `limit`, so that it does not go on
+    /// with what nobody waits for any more.
+    pub(crate) async fn begin(pool: &PgPool, role: Role<'_>, limit: Duration) -> Result<Self, Failure> {
         let connection = pool.acquire().await.map_err(Failure::Connection)?;
         let mut session = Self { connection, is_open: true };
         let (begin, role, tenant) = match role {
@@ -32,7 +37,9 @@ impl Session {
         // Safe: a tenant code is made of a-z, 0-9 and -. Written out, not bound, because that makes
         // it one round trip with the BEGIN.
         let begin = AssertSqlSafe(format!(
-            "{begin}; SELECT set_config('role', '{role}', true), set_config('app.tenant', '{tenant}', true)"
+            "{begin}; SELECT set_config('role', '{role}', true), set_config('app.tenant', '{tenant}', true), \
+             set_config('statement_timeout', '{}', true)",
+            limit.as_millis()
         ));
         sqlx::raw_sql(begin).execute(session.connection()).await.map_err(Failure::Connection)?;
         Ok(session)
@@ -46,6 +53,18 @@ impl Session {
         sqlx::raw_sql("COMMIT").execute(self.connection()).await?;
         self.is_open = false;
         Ok(())
+    }
+}
+
+/// Waits for a call no longer than `limit`: a server that hangs ends nothing by itself, and neither
+/// does a network that swallows its answers. What the call had open is closed.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Err(Failure::Late(limit).into()),
     }
 }
 

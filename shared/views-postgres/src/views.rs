@@ -12,12 +12,20 @@ use crate::failure::Failure;
 use crate::table_sql::TableSql;
 
 /// How long a call waits for a connection before it reports that Postgres is not available.
-const ACQUIRE_LIMIT: Duration = Duration::from_secs(10);
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(4);
+
+/// How long a list may take in all: its caller is to be told before the gateway gives up.
+const READ_LIMIT: Duration = Duration::from_secs(8);
+
+/// How long a batch may take in all.
+const WRITE_LIMIT: Duration = Duration::from_secs(20);
 
 /// The read models of all domains in one Postgres database. Clones share the connections.
 #[derive(Debug, Clone)]
 pub struct PostgresViews {
     pub(crate) pool: PgPool,
+    pub(crate) read_limit: Duration,
+    pub(crate) write_limit: Duration,
     tables: Arc<Mutex<HashMap<&'static str, Arc<TableSql>>>>,
 }
 
@@ -25,7 +33,13 @@ impl PostgresViews {
     /// Read models behind this pool.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        Self { pool, tables: Arc::default() }
+        Self { pool, read_limit: READ_LIMIT, write_limit: WRITE_LIMIT, tables: Arc::default() }
+    }
+
+    /// The connections, which those may share that work on the same database.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
     }
 
     /// Read models behind a pool of its own, which connects on first use. Call it within a tokio

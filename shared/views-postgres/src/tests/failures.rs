@@ -9,6 +9,7 @@ use sqlx::postgres::PgPoolOptions;
 use super::fields::{Goods, product};
 use super::{all_of, migrated, note_of, notes, run};
 use crate::PostgresViews;
+use crate::session::{Role, Session};
 
 const END_OTHER_SESSIONS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()";
@@ -83,4 +84,28 @@ async fn a_call_that_is_given_up_half_way_leaves_a_usable_pool_and_no_half_batch
     }
     views.apply(&Goods::new(), &items).await.unwrap();
     assert_eq!(views.list(&Goods::new(), &all_of("acme")).await.unwrap().entities.len(), 50);
+}
+
+#[tokio::test]
+async fn a_statement_that_takes_too_long_is_ended_by_the_server_itself() {
+    let (mut views, _database) = migrated().await;
+    views.read_limit = Duration::from_millis(300);
+    let tenant = all_of("acme").tenant;
+    let mut session = Session::begin(&views.pool, Role::Query(&tenant), views.read_limit).await.unwrap();
+    let ended = sqlx::query("SELECT pg_sleep(60)").execute(session.connection()).await.unwrap_err();
+    assert_eq!(ended.as_database_error().unwrap().code().unwrap(), "57014");
+    drop(session);
+    assert_eq!(views.list(&Goods::new(), &all_of("acme")).await.unwrap().entities, []);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_unavailable_before_the_caller_gives_up() {
+    // Takes connections and never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://nobody@{}/nothing?sslmode=disable", silent.local_addr().unwrap());
+    let mut views = PostgresViews::new(PgPoolOptions::new().connect_lazy(&url).unwrap());
+    views.read_limit = Duration::from_millis(100);
+    views.write_limit = views.read_limit;
+    assert!(is_unavailable(&views.list(&Goods::new(), &all_of("acme")).await));
+    assert!(is_unavailable(&views.apply(&Goods::new(), &[&product("a", 0, &json!({}))]).await));
 }

@@ -34,7 +34,7 @@ async fn a_quarantined_record_is_kept_with_all_that_is_known_of_it() {
     for _ in 0..3 {
         views.strike("one", &poison("1")).await.unwrap();
     }
-    let mut session = Session::begin(&views.pool, Role::Projector).await.unwrap();
+    let mut session = Session::begin(&views.pool, Role::Projector, views.write_limit).await.unwrap();
     let row: (String, String, i64, String, serde_json::Value, i32, bool) = sqlx::query_as(
         "SELECT entity_id, tenant_code, version, error, image, attempts, quarantined_at >= first_seen_at FROM quarantine",
     )
@@ -62,7 +62,7 @@ async fn nobody_but_the_projector_sees_the_quarantine() {
     let (views, _database) = migrated().await;
     views.strike("one", &poison("1")).await.unwrap();
     let tenant = all_of("acme").tenant;
-    let mut session = Session::begin(&views.pool, Role::Query(&tenant)).await.unwrap();
+    let mut session = Session::begin(&views.pool, Role::Query(&tenant), views.read_limit).await.unwrap();
     let refused = sqlx::query("SELECT FROM quarantine").execute(session.connection()).await.unwrap_err();
     assert_eq!(refused.as_database_error().unwrap().code().unwrap(), "42501");
     drop(session);

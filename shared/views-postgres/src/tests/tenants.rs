@@ -7,7 +7,7 @@ use crate::session::{Role, Session};
 
 /// What a careless query, one without any condition, finds.
 async fn ids_seen(views: &PostgresViews, role: Role<'_>) -> Vec<String> {
-    let mut session = Session::begin(&views.pool, role).await.unwrap();
+    let mut session = Session::begin(&views.pool, role, views.read_limit).await.unwrap();
     let ids = sqlx::query_scalar("SELECT id FROM note ORDER BY id").fetch_all(session.connection()).await.unwrap();
     session.commit().await.unwrap();
     ids
@@ -57,7 +57,7 @@ async fn the_query_role_cannot_write_and_no_role_can_delete() {
         (Role::Projector, "TRUNCATE note"),
     ];
     for (role, statement) in forbidden {
-        let mut session = Session::begin(&views.pool, role).await.unwrap();
+        let mut session = Session::begin(&views.pool, role, views.read_limit).await.unwrap();
         sqlx::raw_sql(statement).execute(session.connection()).await.expect_err(statement);
     }
 }
