@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod flows;
 #[cfg(test)]
+mod redelivery;
+#[cfg(test)]
 mod storms;
 #[cfg(test)]
 mod structure;
