@@ -25,8 +25,9 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Begins one whose statements the server itself ends after `limit`, so that it does not go on
-    /// with what nobody waits for any more.
+    /// Begins one whose statements, and whose silence between them, the server itself ends after
+    /// `limit`: it does not go on with what nobody waits for any more, and a function that is frozen
+    /// in the middle holds no locks until it is thawed.
     pub(crate) async fn begin(pool: &PgPool, role: Role<'_>, limit: Duration) -> Result<Self, Failure> {
         let connection = pool.acquire().await.map_err(Failure::Connection)?;
         let mut session = Self { connection, is_open: true };
@@ -38,8 +39,9 @@ impl Session {
         // it one round trip with the BEGIN.
         let begin = AssertSqlSafe(format!(
             "{begin}; SELECT set_config('role', '{role}', true), set_config('app.tenant', '{tenant}', true), \
-             set_config('statement_timeout', '{}', true)",
-            limit.as_millis()
+             set_config('statement_timeout', '{limit}', true), \
+             set_config('idle_in_transaction_session_timeout', '{limit}', true)",
+            limit = limit.as_millis()
         ));
         sqlx::raw_sql(begin).execute(session.connection()).await.map_err(Failure::Connection)?;
         Ok(session)
