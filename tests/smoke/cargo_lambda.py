@@ -60,13 +60,20 @@ def main():
                 answer = invoke(watch_port, "command-api", case)
                 expect(f"command-api/{case}", answer["statusCode"], 201 if case == "create-product" else 200)
             expect("command-api/malformed-body", invoke(watch_port, "command-api", "malformed-body")["statusCode"], 400)
+            first, again = (invoke(watch_port, "command-api", "create-product-with-key") for _ in range(2))
+            expect("command-api/create-product-with-key", first["statusCode"], 201)
+            expect("the same request again", (again["statusCode"], again["body"] == first["body"]), (201, True))
+            expect("command-api/bulk", invoke(watch_port, "command-api", "bulk")["statusCode"], 200)
+            refused = invoke(watch_port, "command-api", "bulk-atomic-refused")["statusCode"]
+            expect("command-api/bulk-atomic-refused", refused >= 400, True)
 
             def projected():
                 listed = json.loads(invoke(watch_port, "query-api", "list-products")["body"])["data"]
-                return [(item["sk"], item["version"]) for item in listed] == [("ring-7", len(COMMANDS))]
+                versions = {item["sk"]: item["version"] for item in listed}
+                return versions.get("ring-7") == len(COMMANDS) + 1  # the last change came in bulk
 
             wait_until("the newest version in Postgres", projected)
-            print("  projected: ring-7 at version", len(COMMANDS), flush=True)
+            print("  projected: ring-7 at version", len(COMMANDS) + 1, flush=True)
             for case in ["get-product", "product-history", "list-products", "healthz"]:
                 expect(f"query-api/{case}", invoke(watch_port, "query-api", case)["statusCode"], 200)
 
