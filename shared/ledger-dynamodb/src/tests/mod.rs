@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::config::{
 use aws_sdk_dynamodb::error::BoxError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_dynamodb::{Client, Config};
-use ledgerline_kernel::ports::{CommitError, LedgerRead, LedgerScan, StateSink, StoreError};
+use ledgerline_kernel::ports::{CommitError, EntityRead, LedgerAudit, LedgerRead, LedgerRow, LedgerScan, StateSink, StoreError};
 use ledgerline_kernel::{Version, erase};
 use ledgerline_stores::{DynamoAt, LocalDynamo};
 use ledgerline_testkit::note::Note;
@@ -20,6 +20,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::{DynamoDataTable, DynamoLedger};
+
+mod faults;
+mod writes;
 
 const TABLE: &str = "ledger";
 
@@ -64,6 +67,14 @@ async fn every_read_of_the_ledger_asks_for_strong_consistency() {
     ledger.history(&note_key("n"), None, 20).await.unwrap();
     assert_eq!(requests.last_body()["ConsistentRead"], true);
     ledger.scan(None).await.unwrap();
+    assert_eq!(requests.last_body()["ConsistentRead"], true);
+}
+
+#[tokio::test]
+async fn a_read_of_the_data_table_asks_for_strong_consistency() {
+    let (_dynamo, client, requests) = table().await;
+    DynamoDataTable::new(client, TABLE).get(&note_key("n")).await.unwrap();
+    assert_eq!(requests.take(), ["GetItem"]);
     assert_eq!(requests.last_body()["ConsistentRead"], true);
 }
 
@@ -133,6 +144,39 @@ async fn a_scan_leaves_out_other_kinds_and_damaged_items() {
         put.send().await.unwrap();
     }
     assert_eq!(ledger.scan(None).await, Ok((vec![one], None)));
+}
+
+#[tokio::test]
+async fn an_audit_meets_what_a_scan_leaves_out() {
+    let (_dynamo, client, requests) = table().await;
+    let ledger = DynamoLedger::new(client.clone(), TABLE);
+    let rows = [
+        ("NOTE#acme", "hollow@0000000001", "version"),
+        ("NOTE#acme", "n@1", "version"),
+        ("NOTE#acme", "hidden@0000000001", "idempotency"),
+        ("NOTE#acme", "x@0000000001", "note"),
+        ("UNIQUE#acme#NOTE#code#x", "claim", "claim"),
+        ("IDEMPOTENCY#acme#k", "idempotency", "idempotency"),
+    ];
+    for (pk, sk, kind) in rows {
+        let put = client.put_item().table_name(TABLE).item("pk", AttributeValue::S(pk.into()));
+        let put = put.item("sk", AttributeValue::S(sk.into())).item("kind", AttributeValue::S(kind.into()));
+        put.send().await.unwrap();
+    }
+    requests.take();
+    let (met, next) = ledger.rows(None).await.unwrap();
+    assert_eq!((requests.take(), next), (vec!["Scan".to_owned()], None));
+    assert_eq!(requests.last_body()["ConsistentRead"], true);
+    let mut met: Vec<_> = met
+        .into_iter()
+        .map(|row| match row {
+            LedgerRow::Unreadable { sk, .. } => sk,
+            LedgerRow::Version(key, version) => format!("{key} {version}"),
+            LedgerRow::Claim(claim, _) => panic!("{claim} has no holder"),
+        })
+        .collect();
+    met.sort();
+    assert_eq!(met, ["NOTE#acme#hollow 1", "claim", "hidden@0000000001", "n@1", "x@0000000001"]);
 }
 
 #[tokio::test]
