@@ -1,11 +1,15 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use indicatif::ProgressBar;
 use ledgerline_kernel::TenantCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,11 +20,28 @@ use crate::host::{Host, HostOptions, Serving};
 use crate::issuer::{Claims, IssuerKey};
 use crate::verify;
 
+/// The exit status of a process that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+/// How long a start that was interrupted may take to get to where it can be stopped.
+const START_GRACE: Duration = Duration::from_secs(5);
+
+/// How long a stop may take before it is worth a word.
+const STOP_NOTE: Duration = Duration::from_secs(4);
+
+const ENVIRONMENT: &str = "\
+Environment:
+  DATABASE_URL                  A PostgreSQL database for the read models, instead of a private one. What a local
+                                host has put there is replaced; a database that is in use otherwise is refused
+  LEDGERLINE_POSTGRES=embedded  Use the built-in Postgres, whatever is installed or named
+  LEDGERLINE_URL                The host that other commands talk to
+  RUST_LOG, NO_COLOR            What is logged, and how";
+
 /// Ledgerline on this machine: the API, its functions and its stores in one process.
 ///
 /// Without a subcommand it serves the API.
 #[derive(Debug, Parser)]
-#[command(name = "ledgerline", version)]
+#[command(name = "ledgerline", version, after_help = ENVIRONMENT)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -105,10 +126,10 @@ struct VerifyArgs {
 ///
 /// # Errors
 /// If it could not all be done; the error's chain says why, and where possible what to do.
-pub fn run(cli: &Cli) -> anyhow::Result<()> {
+pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
-        Some(Command::Token(token)) => print_token(cli, token),
-        Some(Command::Verify(args)) => verify_ledger(cli, args),
+        Some(Command::Token(token)) => print_token(cli, token).map(|()| ExitCode::SUCCESS),
+        Some(Command::Verify(args)) => verify_ledger(cli, args).map(|()| ExitCode::SUCCESS),
         Some(Command::Stack(stack)) => {
             let options = cli.host_options(&stack.host, Serving::Watch(stack.watch.clone()));
             run_host(options, false, cli.json)
@@ -118,6 +139,29 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
 }
 
 impl Cli {
+    /// Reads the process's arguments; ends the process with a message if they make no sense.
+    #[must_use]
+    pub fn read() -> Self {
+        Self::try_read(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// An option of serving before a subcommand would have no effect: clap takes it, as that of a
+    /// command that is not run. An error tells more.
+    fn try_read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        let serve_only = ServeArgs::augment_args(clap::Command::default());
+        let given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let misplaced = serve_only.get_arguments().find(|option| given(option.get_id().as_str()));
+        match (matches.subcommand_name(), misplaced.and_then(clap::Arg::get_long)) {
+            (Some(subcommand), Some(option)) => Err(command.error(
+                ErrorKind::ArgumentConflict,
+                format!("--{option} is an option of serving the API; those of {subcommand} come after its name"),
+            )),
+            _ => Self::from_arg_matches(&matches),
+        }
+    }
+
     fn host_options(&self, host: &HostArgs, serving: Serving) -> HostOptions {
         HostOptions {
             port: host.port,
@@ -154,38 +198,66 @@ fn verify_ledger(cli: &Cli, args: &VerifyArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run_host(options: HostOptions, seed: bool, json: bool) -> anyhow::Result<()> {
+fn run_host(options: HostOptions, seed: bool, json: bool) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
-    let done = runtime.block_on(async {
-        let mut stopping = Stopping::listen()?;
-        let spinner = ProgressBar::new_spinner().with_message("starting the stores and the functions");
-        spinner.enable_steady_tick(Duration::from_millis(100));
-        let host = tokio::select! {
-            host = Box::pin(Host::start(options)) => host,
-            () = stopping.asked() => return Ok(()),
-        };
-        spinner.finish_and_clear();
-        let host = host?;
-        let seeded = tokio::select! {
-            seeded = host.seed_if(seed) => seeded,
-            () = stopping.asked() => Ok(None),
-        };
-        let shown = seeded.and_then(|seeded| {
-            let text = if json { banner::json(&host, seeded)? } else { banner::text(&host, seeded) };
-            print(&text)
-        });
-        if shown.is_ok() {
-            stopping.asked().await;
-        }
-        tracing::debug!("stopping");
-        tokio::select! {
-            stopped = host.stop() => shown.and(stopped),
-            () = stopping.asked() => std::process::exit(130),
-        }
-    });
+    let done = runtime.block_on(serve(options, seed, json));
     // What a timed-out invocation left running is not waited for.
     runtime.shutdown_timeout(Duration::from_millis(200));
     done
+}
+
+/// Runs a host until it is asked to stop. Asked before it is up, it was interrupted.
+async fn serve(options: HostOptions, seed: bool, json: bool) -> anyhow::Result<ExitCode> {
+    let mut stopping = Stopping::listen()?;
+    let spinner = ProgressBar::new_spinner().with_message("starting the stores and the functions");
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    let mut starting = Box::pin(Host::start(options));
+    let host = tokio::select! {
+        host = &mut starting => host,
+        () = stopping.asked() => {
+            spinner.finish_and_clear();
+            // What is being started can be stopped without a trace only once it is up.
+            if let Ok(Ok(host)) = tokio::time::timeout(START_GRACE, starting).await {
+                stop(host, &mut stopping).await?;
+            }
+            return Ok(interrupted());
+        }
+    };
+    spinner.finish_and_clear();
+    let host = host?;
+    let seeded = tokio::select! {
+        seeded = host.seed_if(seed) => Some(seeded),
+        () = stopping.asked() => None,
+    };
+    let Some(seeded) = seeded else {
+        stop(host, &mut stopping).await?;
+        return Ok(interrupted());
+    };
+    let shown = seeded.and_then(|seeded| {
+        let text = if json { banner::json(&host, seeded)? } else { banner::text(&host, seeded) };
+        print(&text)
+    });
+    if shown.is_ok() {
+        stopping.asked().await;
+    }
+    let stopped = stop(host, &mut stopping).await;
+    shown.and(stopped).map(|()| ExitCode::SUCCESS)
+}
+
+/// Stops a host; says so if it takes long; ends at once when asked again.
+async fn stop(host: Host, stopping: &mut Stopping) -> anyhow::Result<()> {
+    let mut stopped = Box::pin(host.stop());
+    loop {
+        tokio::select! {
+            stopped = &mut stopped => return stopped,
+            () = tokio::time::sleep(STOP_NOTE) => tracing::warn!("still stopping; Ctrl-C ends it at once"),
+            () = stopping.asked() => std::process::exit(INTERRUPTED.into()),
+        }
+    }
+}
+
+fn interrupted() -> ExitCode {
+    ExitCode::from(INTERRUPTED)
 }
 
 /// Ctrl-C and SIGTERM.
@@ -233,8 +305,30 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory as _;
         Cli::command().debug_assert();
+    }
+
+    fn read(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_read(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn an_option_of_serving_before_a_subcommand_is_an_error_and_not_ignored() {
+        for line in ["l --port 3911 stack", "l --ephemeral token", "l --seed stack", "l --template t.yaml verify"] {
+            let error = read(line).unwrap_err().to_string();
+            assert!(error.contains("come after its name"), "{line}: {error}");
+        }
+        for line in ["l --port 3911 --seed", "l stack --port 3911", "l --data-dir d token", "l --json token --user u"] {
+            assert!(read(line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn help_names_the_variables_that_are_read() {
+        let help = Cli::command().render_long_help().to_string();
+        for variable in ["DATABASE_URL", "LEDGERLINE_POSTGRES", "LEDGERLINE_DATA_DIR", "LEDGERLINE_URL"] {
+            assert!(help.contains(variable), "{variable}");
+        }
     }
 
     #[test]

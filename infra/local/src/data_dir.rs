@@ -1,6 +1,7 @@
 //! Where a host keeps its state, who is using it, and at which addresses.
 
 use std::fs::{File, TryLockError};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -35,7 +36,7 @@ impl DataDir {
     /// # Errors
     /// If another host holds it (the error says which), or it cannot be made.
     pub fn take(path: &Path) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(path).with_context(|| format!("cannot make the data directory {}", path.display()))?;
+        make_private(path).with_context(|| format!("cannot make the data directory {}", path.display()))?;
         // Absolute, because Postgres is told of it and does not run in this directory.
         let path = path.canonicalize().with_context(|| format!("cannot find {}", path.display()))?;
         let lock = Self::lock(&path)?;
@@ -70,9 +71,24 @@ impl DataDir {
     /// # Errors
     /// If the file cannot be written.
     pub fn record(&self, record: &HostRecord) -> anyhow::Result<()> {
-        let path = self.path.join(RECORD);
-        std::fs::write(&path, serde_json::to_vec_pretty(record)?)
-            .with_context(|| format!("cannot write {}", path.display()))
+        self.write(RECORD, &serde_json::to_vec_pretty(record)?).map(drop)
+    }
+
+    /// Writes a file that its owner alone may read, whole or not at all. Gives its path.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&self, name: &str, content: &[u8]) -> anyhow::Result<PathBuf> {
+        let path = self.path.join(name);
+        let write = || -> anyhow::Result<()> {
+            // Such a file is made for its owner alone.
+            let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(&self.path))?;
+            file.write_all(content)?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        write().with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
     }
 
     /// Forgets what [`record`](Self::record) wrote.
@@ -96,7 +112,7 @@ impl DataDir {
         }
         // Two ULIDs: 160 random bits and no other dependency.
         let made = format!("{}{}", ulid::Ulid::generate(), ulid::Ulid::generate());
-        std::fs::write(&path, &made).with_context(|| format!("cannot write {}", path.display()))?;
+        self.write(name, made.as_bytes())?;
         Ok(made)
     }
 
@@ -120,6 +136,19 @@ impl DataDir {
             }
         }
     }
+}
+
+/// Makes a directory that others may not look into. PostgreSQL, which does not run as root, has to
+/// pass through root's to its own; the files in it are their owner's alone all the same.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt as _;
+        builder.mode(if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 });
+    }
+    builder.create(path)
 }
 
 const RECORD: &str = "host.json";
@@ -147,6 +176,23 @@ mod tests {
         held.record(&record).unwrap();
         let refusal = DataDir::take(root.path()).unwrap_err().to_string();
         assert!(refusal.contains("4711") && refusal.contains("http://127.0.0.1:3000"), "{refusal}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_secret_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let root = tempfile::tempdir().unwrap();
+        let dir = DataDir::take(&root.path().join("made/here")).unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(dir.path()) & 0o066, 0);
+        dir.lasting("id").unwrap();
+        let record = HostRecord { pid: 1, url: String::new(), dynamodb: String::new(), database: String::new() };
+        dir.record(&record).unwrap();
+        crate::issuer::IssuerKey::of_data_dir(dir.path()).unwrap();
+        for name in ["id", RECORD, "issuer.pem"] {
+            assert_eq!(mode(&dir.path().join(name)), 0o600, "{name}");
+        }
     }
 
     #[test]

@@ -108,11 +108,8 @@ impl Host {
         let functions: Arc<dyn Invoke> = match &options.serving {
             Serving::InProcess => Arc::new(build_functions(&settings, &stores).await?),
             Serving::Watch(url) => {
-                let path = dir.path().join("lambda.env");
-                std::fs::write(&path, env_file(&settings.all()?)?)
-                    .with_context(|| format!("cannot write {}", path.display()))?;
+                env_path = Some(dir.write("lambda.env", env_file(&settings.all()?)?.as_bytes())?);
                 stores.leave_postgres_to_others().await;
-                env_path = Some(path);
                 Arc::new(WatchServer::new(url.clone()))
             }
         };

@@ -1,7 +1,9 @@
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use ledgerline_stores::TestDatabase;
 use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
 
 use super::*;
 
@@ -85,4 +87,81 @@ async fn a_token_made_a_moment_ago_is_good_at_once_and_a_caller_who_waits_need_n
     assert_eq!(response.headers()["preference-applied"], "wait=5");
     assert_eq!(listed(&host).await, ["P-1"]);
     host.stop().await.unwrap();
+}
+
+/// A database that `DATABASE_URL` could name; none where there is only an embedded Postgres, which
+/// has no connection to spare for the lock.
+async fn named_database() -> Option<TestDatabase> {
+    Some(TestDatabase::create().await.unwrap()).filter(|database| database.max_connections() > 1)
+}
+
+async fn on(dir: &Path, database: &TestDatabase) -> anyhow::Result<Host> {
+    Host::start(HostOptions { database_url: Some(database.url().to_owned()), ..options(dir) }).await
+}
+
+async fn create(host: &Host, sk: &str) {
+    let (status, body) = call(host, "POST", "/api/v1/products", json!({ "sk": sk, "code": sk, "name": sk })).await;
+    assert_eq!(status, 201, "{body}");
+    host.mappings.caught_up().await.unwrap();
+}
+
+async fn run(database: &TestDatabase, statement: &str) {
+    let pool = PgPool::connect(database.url()).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&pool).await.unwrap();
+    pool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_with_another_ledgers_read_models_gets_ours_instead() {
+    let Some(database) = named_database().await else { return };
+    let root = tempfile::tempdir().unwrap();
+    let (one, two) = (root.path().join("one"), root.path().join("two"));
+    for (dir, sk) in [(&one, "one"), (&two, "two")] {
+        let host = on(dir, &database).await.unwrap();
+        assert_eq!(listed(&host).await, Vec::<String>::new());
+        create(&host, sk).await;
+        host.stop().await.unwrap();
+    }
+    let host = on(&one, &database).await.unwrap();
+    assert_eq!(listed(&host).await, ["one"]);
+    host.stop().await.unwrap();
+
+    // As after a crash while they were made again: what is there belongs to nobody.
+    run(&database, "DELETE FROM ledgerline_local.read_model").await;
+    let host = on(&two, &database).await.unwrap();
+    assert_eq!(listed(&host).await, ["two"]);
+    host.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hosts_cannot_share_a_database() {
+    let Some(database) = named_database().await else { return };
+    let root = tempfile::tempdir().unwrap();
+    let host = on(&root.path().join("one"), &database).await.unwrap();
+    let refused = on(&root.path().join("two"), &database).await.err().unwrap();
+    assert!(format!("{refused:#}").contains("another local host"), "{refused:#}");
+    create(&host, "one").await;
+    assert_eq!(listed(&host).await, ["one"]);
+    host.stop().await.unwrap();
+    on(&root.path().join("two"), &database).await.unwrap().stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_in_use_by_something_else_is_refused_and_left_as_it_was() {
+    let Some(database) = named_database().await else { return };
+    let root = tempfile::tempdir().unwrap();
+    run(&database, "CREATE TABLE product AS SELECT 7 AS price").await;
+    let refused = on(root.path(), &database).await.err().unwrap();
+    assert!(format!("{refused:#}").contains("product"), "{refused:#}");
+    let pool = PgPool::connect(database.url()).await.unwrap();
+    let left: Vec<String> = sqlx::query_scalar(
+        "SELECT format('%s.%s', nspname, relname) FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
+         WHERE relkind = 'r' AND nspname NOT IN ('pg_catalog', 'information_schema')",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    let price: i32 = sqlx::query_scalar("SELECT price FROM product").fetch_one(&pool).await.unwrap();
+    assert_eq!((left, price), (vec!["public.product".to_owned()], 7));
+    pool.close().await;
 }

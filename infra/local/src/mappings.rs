@@ -60,3 +60,7 @@ impl Mappings {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "mappings_tests.rs"]
+mod tests;

@@ -34,14 +34,24 @@ impl WatchServer {
         Self { url, client: Client::builder(TokioExecutor::new()).build_http() }
     }
 
-    async fn post(&self, function: &str, event: String) -> anyhow::Result<Result<String, String>> {
+    async fn post(&self, function: &str, event: String) -> anyhow::Result<Result<String, InvokeError>> {
         let url = self.url.join(&format!("2015-03-31/functions/{function}/invocations"))?;
         let request = Request::post(url.as_str()).header("content-type", "application/json").body(Body::from(event))?;
         let response = tokio::time::timeout(PATIENCE, self.client.request(request)).await??;
-        let failed = response.status() != StatusCode::OK || response.headers().contains_key("x-amz-function-error");
+        let (status, failed) = (response.status(), response.headers().contains_key("x-amz-function-error"));
         let body = to_bytes(Body::new(response.into_body()), ANSWER_LIMIT).await?;
-        let body = String::from_utf8_lossy(&body).into_owned();
-        Ok(if failed { Err(body) } else { Ok(body) })
+        Ok(judge(status, failed, String::from_utf8_lossy(&body).into_owned()))
+    }
+}
+
+/// What an answer says of the function. Only the header says that it ran and failed; any other
+/// answer but 200 is the server's own, while it compiles the function, for one.
+fn judge(status: StatusCode, failed: bool, body: String) -> Result<String, InvokeError> {
+    let said = || if body.trim().is_empty() { format!("{status}") } else { format!("{status}: {}", body.trim()) };
+    match status {
+        _ if failed => Err(InvokeError::Failed(said())),
+        StatusCode::OK => Ok(body),
+        _ => Err(InvokeError::Unavailable(format!("the watch server answered {}", said()))),
     }
 }
 
@@ -49,8 +59,7 @@ impl WatchServer {
 impl Invoke for WatchServer {
     async fn invoke(&self, function: &str, event: String) -> Result<String, InvokeError> {
         match self.post(function, event).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(body)) => Err(InvokeError::Failed(body)),
+            Ok(answer) => answer,
             Err(error) => Err(InvokeError::Unavailable(format!("{} does not answer: {error:#}", self.url))),
         }
     }
@@ -73,6 +82,23 @@ pub fn env_file(environment: &BTreeMap<String, String>) -> anyhow::Result<String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_answer_of_the_function_itself_can_be_its_failure() {
+        let judged = |status: u16, failed| judge(StatusCode::from_u16(status).unwrap(), failed, String::new());
+        assert_eq!(judged(200, false), Ok(String::new()));
+        for status in [200, 500] {
+            assert!(
+                matches!(judged(status, true), Err(InvokeError::Failed(reason)) if reason.contains("00")),
+                "{status}"
+            );
+        }
+        for status in [204, 404, 500, 502, 503] {
+            let unavailable = judged(status, false).unwrap_err();
+            let InvokeError::Unavailable(reason) = unavailable else { panic!("{status}: {unavailable}") };
+            assert!(reason.contains(&status.to_string()), "{reason}");
+        }
+    }
 
     #[test]
     fn an_env_file_quotes_its_values_and_refuses_what_it_cannot_quote() {

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use ledgerline_app::{Projector, Registry};
@@ -10,12 +11,14 @@ use ledgerline_lambda::{Config, dynamodb_client};
 use ledgerline_ledger_dynamodb::{DynamoDataTable, DynamoLedger};
 use ledgerline_stores::{DynamoAt, LocalDynamo, LocalPostgres, PostgresChoice, PostgresKind};
 use ledgerline_views_postgres::PostgresViews;
-use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection as _, PgConnection, PgPool};
 
 use crate::data_dir::DataDir;
 use crate::read_model::{self, Belongs};
 use crate::template::Template;
+
+/// How long to wait for connections that are in use when the stores are stopped.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Both stores, running.
 pub struct Stores {
@@ -26,14 +29,17 @@ pub struct Stores {
     /// Connections to it: the only pool of this process, because the embedded Postgres serves one
     /// connection at a time.
     pub pool: PgPool,
+    /// Keeps other hosts away from a Postgres that is not this host's own.
+    hold: Option<PgConnection>,
+    registry: Registry,
     /// Tells this ledger from any other.
     ledger_id: String,
 }
 
 impl Stores {
     /// Starts both; makes the tables; applies the migrations. A private Postgres that cannot be
-    /// used, or that holds another ledger's rows, is replaced by a new one. One that `database_url`
-    /// names is never emptied.
+    /// used is replaced by a new one. Of one that `database_url` names, only the read models that a
+    /// local host has made are ever replaced.
     ///
     /// # Errors
     /// If a store cannot be used.
@@ -45,10 +51,11 @@ impl Stores {
         let ledger_id = dir.lasting("dynamodb/id")?;
         let at = DynamoAt::File(file);
         let postgres_dir = dir.path().join("postgres");
-        let (dynamo, postgres) =
-            tokio::join!(start_dynamo(at, template), start_postgres(&postgres_dir, database_url, &ledger_id));
-        let (postgres, pool) = postgres?;
-        Ok(Self { dynamo: dynamo?, postgres, pool, ledger_id })
+        let registry = Registry::shipped()?;
+        let (dynamo, opened) =
+            tokio::join!(start_dynamo(at, template), start_postgres(&postgres_dir, database_url, &registry));
+        let Opened { postgres, pool, hold } = opened?;
+        Ok(Self { dynamo: dynamo?, postgres, pool, hold, registry, ledger_id })
     }
 
     /// Makes the read models again from the ledger unless Postgres holds them already.
@@ -56,20 +63,17 @@ impl Stores {
     /// # Errors
     /// If a store fails.
     pub async fn ensure_read_models(&self, config: &Config) -> anyhow::Result<()> {
-        let belongs = read_model::belongs(&self.pool, &self.ledger_id).await?;
-        if belongs == Belongs::Here {
-            return Ok(());
+        match read_model::belongs(&self.pool, &self.ledger_id).await? {
+            Belongs::Here => return Ok(()),
+            Belongs::Elsewhere => tracing::warn!("Postgres held the read models of another ledger, which are replaced"),
+            Belongs::Nowhere => {}
         }
-        if belongs == Belongs::Elsewhere {
-            tracing::warn!(
-                "DATABASE_URL names a database that holds the rows of another ledger; they stay there beside ours"
-            );
-        }
+        read_model::empty(&self.pool, &self.registry).await?;
         let client = dynamodb_client(config).await;
         let ledger = DynamoLedger::new(client.clone(), config.required("LEDGER_TABLE")?);
         let views = PostgresViews::new(self.pool.clone());
         let data_table = DynamoDataTable::new(client, config.required("DATA_TABLE")?);
-        let projector = Projector::new(Registry::shipped()?, vec![Arc::new(views), Arc::new(data_table)]);
+        let projector = Projector::new(self.registry.clone(), vec![Arc::new(views), Arc::new(data_table)]);
         let scanned = read_model::make_again(&self.pool, &self.ledger_id, &ledger, &projector).await?;
         if scanned > 0 {
             tracing::info!("the read models were made again from the {scanned} versions in the ledger");
@@ -92,8 +96,19 @@ impl Stores {
     ///
     /// # Errors
     /// If Postgres does not stop.
-    pub async fn stop(self) -> anyhow::Result<()> {
-        self.pool.close().await;
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        let Self { hold, pool, .. } = &mut self;
+        // One that hangs must not hold up the rest; stopping Postgres ends them all.
+        let close = async {
+            pool.close().await;
+            match hold.take() {
+                Some(hold) => hold.close().await,
+                None => Ok(()),
+            }
+        };
+        if !matches!(tokio::time::timeout(CLOSE_LIMIT, close).await, Ok(Ok(()))) {
+            tracing::debug!("not all connections to Postgres were closed");
+        }
         let stopped = self.postgres.stop().await.context("Postgres did not stop cleanly");
         self.dynamo.stop().await;
         stopped
@@ -115,16 +130,25 @@ async fn start_dynamo(at: DynamoAt, template: &Template) -> anyhow::Result<Local
     Ok(dynamo)
 }
 
-async fn start_postgres(dir: &Path, url: Option<String>, ledger_id: &str) -> anyhow::Result<(LocalPostgres, PgPool)> {
+/// A Postgres that is ready for the read models.
+struct Opened {
+    postgres: LocalPostgres,
+    pool: PgPool,
+    hold: Option<PgConnection>,
+}
+
+async fn start_postgres(dir: &Path, url: Option<String>, registry: &Registry) -> anyhow::Result<Opened> {
     let choice = PostgresChoice { url, allow_machine: true };
-    let error = match open_postgres(dir, choice.clone(), ledger_id).await {
+    // A mistake in the settings says nothing about the data: it must not get as far as the wiping.
+    choice.check()?;
+    let error = match open_postgres(dir, choice.clone(), registry).await {
         Ok(opened) => return Ok(opened),
         Err(Unusable::Mine(error)) => error,
         Err(Unusable::External(error)) => return Err(error),
     };
     tracing::warn!("the local Postgres cannot be used and is made anew from the ledger: {error:#}");
     LocalPostgres::wipe(dir).await.with_context(|| format!("cannot empty {}", dir.display()))?;
-    open_postgres(dir, choice, ledger_id).await.map_err(|(Unusable::Mine(error) | Unusable::External(error))| error)
+    open_postgres(dir, choice, registry).await.map_err(|(Unusable::Mine(error) | Unusable::External(error))| error)
 }
 
 enum Unusable {
@@ -132,17 +156,15 @@ enum Unusable {
     External(anyhow::Error),
 }
 
-async fn open_postgres(
-    dir: &Path,
-    choice: PostgresChoice,
-    ledger_id: &str,
-) -> Result<(LocalPostgres, PgPool), Unusable> {
+async fn open_postgres(dir: &Path, choice: PostgresChoice, registry: &Registry) -> Result<Opened, Unusable> {
     let named = choice.url.is_some();
     let unusable = |error: anyhow::Error| if named { Unusable::External(error) } else { Unusable::Mine(error) };
     let postgres = LocalPostgres::start(Some(dir), choice).await.map_err(unusable)?;
-    match prepare(&postgres, ledger_id).await {
-        Ok(pool) => Ok((postgres, pool)),
+    match prepare(&postgres, registry).await {
+        Ok((pool, hold)) => Ok(Opened { postgres, pool, hold }),
         Err(error) => {
+            let error =
+                if named { error.context("the Postgres that DATABASE_URL names cannot be used") } else { error };
             if let Err(also) = postgres.stop().await {
                 tracing::warn!("Postgres did not stop: {also:#}");
             }
@@ -151,14 +173,13 @@ async fn open_postgres(
     }
 }
 
-async fn prepare(postgres: &LocalPostgres, ledger_id: &str) -> anyhow::Result<PgPool> {
-    let options = PgPoolOptions::new().max_connections(postgres.max_connections());
-    let pool = options.connect(postgres.url()).await.context("cannot connect to Postgres")?;
-    let belongs = read_model::belongs(&pool, ledger_id).await?;
-    if belongs == Belongs::Elsewhere && postgres.kind() != PostgresKind::External {
-        pool.close().await;
-        anyhow::bail!("it holds the rows of another ledger");
-    }
-    PostgresViews::new(pool.clone()).migrate().await.context("cannot apply the migrations")?;
-    Ok(pool)
+async fn prepare(postgres: &LocalPostgres, registry: &Registry) -> anyhow::Result<(PgPool, Option<PgConnection>)> {
+    let hold = match postgres.kind() {
+        PostgresKind::External => Some(read_model::lock(postgres.url()).await?),
+        PostgresKind::Machine | PostgresKind::Embedded => None,
+    };
+    let views = PostgresViews::lazy(postgres.url(), postgres.max_connections())?;
+    read_model::adopt(views.pool(), registry).await?;
+    views.migrate().await.context("cannot apply the migrations")?;
+    Ok((views.pool().clone(), hold))
 }

@@ -37,7 +37,7 @@ async fn run(data_dir: &Path, more: &[&str]) -> Result<(), String> {
     let data_dir = data_dir.to_str().unwrap();
     let cli = Cli::parse_from(["ledgerline", "verify", "--data-dir", data_dir].iter().chain(more));
     let ran = tokio::task::spawn_blocking(move || command::run(&cli)).await.unwrap();
-    ran.map_err(|error| format!("{error:#}"))
+    ran.map(drop).map_err(|error| format!("{error:#}"))
 }
 
 async fn change_name(data_dir: &Path, sk: &str, name: &str) {

@@ -5,6 +5,7 @@ mod embedded;
 #[cfg(unix)]
 mod machine;
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -39,11 +40,24 @@ pub struct PostgresChoice {
 }
 
 impl PostgresChoice {
+    /// Whether the environment allows for it, before anything is opened or made.
+    ///
+    /// # Errors
+    /// If `LEDGERLINE_POSTGRES` has a value that it cannot have.
+    pub fn check(&self) -> anyhow::Result<()> {
+        self.clone().overridden().map(drop)
+    }
+
     fn overridden(self) -> anyhow::Result<Self> {
-        match std::env::var(KIND_VARIABLE) {
-            Ok(kind) if kind == "embedded" => Ok(Self { url: None, allow_machine: false }),
-            Ok(kind) => bail!("{KIND_VARIABLE} is {kind:?}; its only value is \"embedded\""),
-            Err(_) => Ok(self),
+        let kind = std::env::var_os(KIND_VARIABLE);
+        self.overridden_by(kind.as_deref().unwrap_or_default())
+    }
+
+    fn overridden_by(self, kind: &OsStr) -> anyhow::Result<Self> {
+        match kind.to_str() {
+            Some("") => Ok(self),
+            Some("embedded") => Ok(Self { url: None, allow_machine: false }),
+            _ => bail!("{KIND_VARIABLE} is {kind:?}; its only value is \"embedded\""),
         }
     }
 

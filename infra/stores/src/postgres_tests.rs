@@ -33,6 +33,18 @@ async fn number(postgres: &LocalPostgres, query: &'static str) -> i32 {
     number
 }
 
+#[test]
+fn the_kind_in_the_environment_is_embedded_or_nothing() {
+    let named = || PostgresChoice { url: Some("postgres://x".to_owned()), allow_machine: true };
+    let overridden =
+        |kind: &str| named().overridden_by(OsStr::new(kind)).map(|choice| (choice.url, choice.allow_machine));
+    assert_eq!(overridden("").unwrap(), (named().url, true));
+    assert_eq!(overridden("embedded").unwrap(), (None, false));
+    for wrong in ["machine", "Embedded", " "] {
+        assert!(overridden(wrong).unwrap_err().to_string().contains(wrong), "{wrong}");
+    }
+}
+
 #[tokio::test]
 async fn data_survives_a_restart() {
     for choice in kinds() {
@@ -161,6 +173,50 @@ async fn a_cluster_whose_server_was_killed_starts_again_with_its_data() {
     let second = LocalPostgres::start(Some(dir.path()), choice).await.unwrap();
     assert_eq!(number(&second, "SELECT number FROM kept").await, 7);
     second.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_was_killed_is_back_at_the_same_address_with_its_data() {
+    let Some(choice) = machine_choice() else { return };
+    let dir = TempDir::new().unwrap();
+    let postgres = LocalPostgres::start(Some(dir.path()), choice).await.unwrap();
+    run(&postgres, "CREATE TABLE kept AS SELECT 7 AS number").await;
+    let pid_file = || fs::read_to_string(cluster_home(&dir).join("data/postmaster.pid")).unwrap_or_default();
+    for _ in 0..2 {
+        let before = pid_file();
+        kill_dash_nine(before.lines().next().unwrap());
+        wait_for(|| (pid_file().lines().next() != before.lines().next() && serves(postgres.url())).then_some(()));
+        assert_eq!(number_once_up(&postgres, "SELECT number FROM kept").await, 7);
+    }
+    postgres.stop().await.unwrap();
+}
+
+/// As [`number`], of a server that takes connections but may still be recovering.
+async fn number_once_up(postgres: &LocalPostgres, query: &'static str) -> i32 {
+    wait_for(|| {
+        std::thread::scope(|scope| {
+            let ask = || -> Option<i32> {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+                runtime.block_on(async {
+                    let mut connection = PgConnection::connect(postgres.url()).await.ok()?;
+                    sqlx::query_scalar(query).fetch_one(&mut connection).await.ok()
+                })
+            };
+            scope.spawn(ask).join().unwrap()
+        })
+    })
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_does_not_hold_up_the_stop() {
+    let Some(choice) = machine_choice() else { return };
+    let dir = TempDir::new().unwrap();
+    let postgres = LocalPostgres::start(Some(dir.path()), choice).await.unwrap();
+    let pid_file = fs::read_to_string(cluster_home(&dir).join("data/postmaster.pid")).unwrap();
+    assert!(Command::new("kill").args(["-STOP", pid_file.lines().next().unwrap()]).status().unwrap().success());
+    let begun = Instant::now();
+    postgres.stop().await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(15));
 }
 
 #[tokio::test]

@@ -8,8 +8,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::{
-    Delivery, DynamoDbStream, FailureFile, GivenUp, Invoke, Mapping, PositionFile, Record, SequenceNumber, Settled,
-    StartingPosition,
+    Delivery, DynamoDbStream, FailureFile, GivenUp, Invoke, InvokeError, Mapping, PositionFile, Record, SequenceNumber,
+    Settled, StartingPosition,
 };
 
 /// How long to wait before a stream that had nothing new is read again.
@@ -17,6 +17,9 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// How long to wait before a file or a database that failed is tried again.
 const STORE_DELAY: Duration = Duration::from_secs(1);
+
+/// How long an invocation may go on once its mapping is to stop.
+const STOP_GRACE: Duration = Duration::from_secs(2);
 
 /// A running event source mapping. Dropping it stops it, as [`stop`](Self::stop) does, but does not
 /// wait.
@@ -77,7 +80,7 @@ impl EventSource {
         Ok(())
     }
 
-    /// Lets the invocation under way finish, saves the position and stops.
+    /// Lets the invocation under way finish, within two seconds, saves the position and stops.
     pub async fn stop(self) {
         self.stop.send_replace(true);
         if let Err(error) = self.task.await {
@@ -142,7 +145,7 @@ impl Pump {
         let mapping = self.mapping.clone();
         let mut delivery = Delivery::new(&mapping, records);
         while let Some(batch) = delivery.next() {
-            let answer = self.functions.invoke(&mapping.function, event_of(batch)).await;
+            let answer = self.invoke(event_of(batch)).await?;
             let settled = delivery.settle(&answer, Utc::now());
             if let Settled::GivenUp(given_up) = &settled {
                 self.give_up(given_up).await?;
@@ -160,6 +163,21 @@ impl Pump {
             self.pause(Duration::ZERO).await?;
         }
         Ok(())
+    }
+
+    /// Once told to stop, waits for an answer no longer than [`STOP_GRACE`]: the position stays, and
+    /// the next start delivers the batch again.
+    async fn invoke(&self, event: String) -> Result<Result<String, InvokeError>, Stopped> {
+        let mut stopped = self.stopped.clone();
+        let told_long_ago = async {
+            // An error means that nobody holds the other end any more: stop as well.
+            stopped.wait_for(|stop| *stop).await.ok();
+            tokio::time::sleep(STOP_GRACE).await;
+        };
+        tokio::select! {
+            answer = self.functions.invoke(&self.mapping.function, event) => Ok(answer),
+            () = told_long_ago => Err(Stopped),
+        }
     }
 
     /// Hands records to the failure destination. Goes on only when that has them.

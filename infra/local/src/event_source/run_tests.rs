@@ -227,6 +227,23 @@ async fn what_was_under_way_when_the_process_was_killed_is_delivered_by_the_next
 }
 
 #[tokio::test]
+async fn stopping_does_not_wait_for_a_function_that_hangs_and_delivers_its_batch_again_later() {
+    let (world, hanging) = (World::new().await, Arc::new(Function { hangs: true, ..Function::default() }));
+    world.put(1..=3);
+    let source = world.start(mapping(), &hanging).await;
+    while hanging.events.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::timeout(Duration::from_secs(10), source.stop()).await.unwrap();
+
+    let function = Arc::new(Function::default());
+    let source = world.start(mapping(), &function).await;
+    source.caught_up().await.unwrap();
+    assert_eq!(function.seen(), names(1..=3));
+    source.stop().await;
+}
+
+#[tokio::test]
 async fn a_position_that_was_lost_delivers_everything_again() {
     let (world, function) = (World::new().await, Arc::new(Function::default()));
     world.put(1..=3);

@@ -10,7 +10,9 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -23,21 +25,33 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 
+/// How often to see whether the server is still there.
+const SUPERVISE: Duration = Duration::from_millis(200);
+
 /// Names the folder that the cluster had to move to, in the folder where it should be.
 const MOVED: &str = "moved-to";
 
-/// A running cluster of this process alone, on loopback.
+/// A running cluster of this process alone, on loopback. A server that ends unasked is started
+/// again, at the same address.
 #[derive(Debug)]
 pub(super) struct Cluster {
     port: u16,
     is_new: bool,
+    running: Arc<Mutex<Running>>,
+    stopping: Arc<AtomicBool>,
+    supervisor: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    setup: Setup,
     server: Child,
-    watchdog: Watchdog,
 }
 
 /// What a cluster is started with.
-struct Setup<'a> {
-    binaries: &'a Binaries,
+#[derive(Debug)]
+struct Setup {
+    binaries: Binaries,
     account: Account,
     /// Holds `data` and `log`.
     home: PathBuf,
@@ -48,7 +62,7 @@ struct Setup<'a> {
 impl Cluster {
     /// Starts a cluster in `home`, making it if need be; without `home` a temporary one.
     pub(super) fn start(binaries: &Binaries, home: Option<&Path>) -> anyhow::Result<Self> {
-        let account = Account::unprivileged()?;
+        let (account, binaries) = (Account::unprivileged()?, binaries.clone());
         let mut setup = match home {
             Some(home) => {
                 let home = settle(home, account)?;
@@ -65,8 +79,15 @@ impl Cluster {
         if is_new {
             setup.init()?;
         }
-        let (server, port) = setup.launch()?;
-        Ok(Self { port, is_new, server, watchdog: setup.watchdog })
+        let stopping = Arc::<AtomicBool>::default();
+        let (server, port) = setup.launch(None, &stopping)?;
+        let running = Arc::new(Mutex::new(Running { setup, server }));
+        let supervise = {
+            let (running, stopping) = (Arc::clone(&running), Arc::clone(&stopping));
+            move || supervise(&running, port, &stopping)
+        };
+        let supervisor = thread::Builder::new().name("postgres-supervisor".to_owned()).spawn(supervise)?;
+        Ok(Self { port, is_new, running, stopping, supervisor: Some(supervisor) })
     }
 
     pub(super) fn url(&self) -> String {
@@ -78,16 +99,52 @@ impl Cluster {
     }
 
     pub(super) fn stop(&mut self) -> anyhow::Result<()> {
-        self.watchdog.release();
+        let Some(supervisor) = self.supervisor.take() else { return Ok(()) };
+        self.stopping.store(true, Ordering::SeqCst);
+        supervisor.thread().unpark();
+        if supervisor.join().is_err() {
+            tracing::warn!("the supervisor of PostgreSQL panicked");
+        }
+        let mut running = lock(&self.running);
+        let Running { setup, server } = &mut *running;
+        setup.watchdog.release();
         let deadline = Instant::now() + STOP_LIMIT;
-        while self.server.try_wait()?.is_none() {
+        while server.try_wait()?.is_none() {
             if Instant::now() > deadline {
-                bail!("PostgreSQL (process {}) does not stop", self.server.id());
+                bail!("PostgreSQL (process {}) does not stop", server.id());
             }
             thread::sleep(POLL);
         }
-        self.watchdog.wait()
+        setup.watchdog.wait()
     }
+}
+
+/// Starts the server again whenever it ends, until told to stop.
+fn supervise(running: &Mutex<Running>, port: u16, stopping: &AtomicBool) {
+    while !stopping.load(Ordering::SeqCst) {
+        thread::park_timeout(SUPERVISE);
+        let mut running = lock(running);
+        let Ok(Some(ended)) = running.server.try_wait() else { continue };
+        if stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        let again = postmaster::stop_orphan(&running.setup.data());
+        match again.and_then(|()| running.setup.launch(Some(port), stopping)) {
+            Ok((server, _)) => {
+                running.server = server;
+                tracing::warn!("PostgreSQL ended unasked ({ended}) and was started again");
+            }
+            Err(error) => {
+                tracing::error!("PostgreSQL ended unasked ({ended}) and cannot be started again yet: {error:#}");
+                drop(running);
+                thread::park_timeout(10 * SUPERVISE);
+            }
+        }
+    }
+}
+
+fn lock(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Cluster {
@@ -98,7 +155,7 @@ impl Drop for Cluster {
     }
 }
 
-impl Setup<'_> {
+impl Setup {
     fn data(&self) -> PathBuf {
         self.home.join("data")
     }
@@ -130,14 +187,16 @@ impl Setup<'_> {
         fs::rename(&unfinished, self.data()).context("cannot rename the new cluster")
     }
 
-    fn launch(&mut self) -> anyhow::Result<(Child, u16)> {
+    /// Starts the server, at a given port or at any that is free.
+    fn launch(&mut self, port: Option<u16>, stopping: &AtomicBool) -> anyhow::Result<(Child, u16)> {
         let deadline = Instant::now() + START_LIMIT;
         loop {
-            let port = free_port()?;
+            let port = port.map_or_else(free_port, Ok)?;
             let mut server = self.spawn(port)?;
             self.watchdog.guard(server.id())?;
             while server.try_wait()?.is_none() {
-                if postmaster::is_ready(&self.data(), server.id()) {
+                // To stop it is the watchdog's business then, ready or not.
+                if postmaster::is_ready(&self.data(), server.id()) || stopping.load(Ordering::SeqCst) {
                     return Ok((server, port));
                 }
                 if Instant::now() > deadline {
@@ -149,7 +208,7 @@ impl Setup<'_> {
             // The port was free a moment ago; and the sessions of a killed server take a moment to
             // notice.
             let may_pass = said.contains("could not bind") || said.contains("pre-existing shared memory block");
-            if !may_pass || Instant::now() > deadline {
+            if !may_pass || Instant::now() > deadline || stopping.load(Ordering::SeqCst) {
                 bail!("PostgreSQL did not start: {said}");
             }
             thread::sleep(10 * POLL);

@@ -7,18 +7,19 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use anyhow::Context;
 
 /// Each line of the input is the process to guard now. At the end of the input, which comes however
-/// our process ends, that one is stopped ("fast": sessions are ended, data is saved; after 10 s
-/// "immediate") and the folder removed.
+/// our process ends, that one is stopped ("fast": sessions are ended, data is saved; after 5 s
+/// "immediate"; after 2 more it is killed, which ends even one that hangs) and the folder removed.
 const SCRIPT: &str = r#"
 while read -r line; do pid=$line; done
 if [ -n "$pid" ]; then
     kill -INT "$pid"
     tenths=0
-    while kill -0 "$pid" && [ "$tenths" -lt 100 ]; do
+    while kill -0 "$pid" && [ "$tenths" -lt 70 ]; do
         sleep 0.1
         tenths=$((tenths + 1))
+        [ "$tenths" -ne 50 ] || kill -QUIT "$pid"
     done
-    [ "$tenths" -lt 100 ] || kill -QUIT "$pid"
+    [ "$tenths" -lt 70 ] || kill -KILL "$pid"
 fi
 [ -z "$1" ] || rm -rf -- "$1"
 "#;
