@@ -109,7 +109,7 @@ impl Host {
             Serving::InProcess => Arc::new(build_functions(&settings, &stores).await?),
             Serving::Watch(url) => {
                 env_path = Some(dir.write("lambda.env", env_file(&settings.all()?)?.as_bytes())?);
-                stores.leave_postgres_to_others().await;
+                stores.leave_postgres_to_others().await?;
                 Arc::new(WatchServer::new(url.clone()))
             }
         };

@@ -82,14 +82,17 @@ impl Stores {
     }
 
     /// Closes this process's own connections, for functions in other processes.
-    pub async fn leave_postgres_to_others(&self) {
+    ///
+    /// # Errors
+    /// If Postgres serves this process alone.
+    pub async fn leave_postgres_to_others(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.postgres.kind() != PostgresKind::Embedded,
+            "the embedded Postgres serves one connection at a time, too few for functions in processes of their own: \
+             install PostgreSQL, or name a database with DATABASE_URL"
+        );
         self.pool.close().await;
-        if self.postgres.kind() == PostgresKind::Embedded {
-            tracing::warn!(
-                "the embedded Postgres serves one process at a time, so query-api and data-sync will wait for each \
-                 other; install PostgreSQL or name one with DATABASE_URL"
-            );
-        }
+        Ok(())
     }
 
     /// Stops Postgres, then DynamoDB.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
+use ledgerline_stores::PostgresKind;
 use serde_json::{Value, json};
 
 use crate::world::{LEDGER, World};
@@ -222,6 +223,9 @@ async fn a_bad_stream_record_does_not_stop_its_neighbours() {
     world.drain().await;
     let rows = world.postgres_digest().await;
     assert_eq!(rows.len(), 10, "every good one and no bad one");
+    let quarantined = "SELECT count(*) FROM quarantine WHERE quarantined_at IS NOT NULL AND tenant_code = 'demo'";
+    let quarantined: i64 = sqlx::query_scalar(quarantined).fetch_one(world.host.pool()).await.unwrap();
+    assert_eq!(quarantined, 10);
     assert_eq!(rows, world.data_table_digest().await);
     world.host.stop().await.unwrap();
 }
@@ -248,5 +252,44 @@ async fn everything_is_still_there_after_a_restart_and_nothing_is_projected_twic
     let world = World::on(&data_dir).await;
     world.drain().await;
     assert_eq!(world.agreed_digest().await.len(), 6);
+    world.host.stop().await.unwrap();
+}
+
+/// Ends the Postgres of this host the hard way, as soon as there is one.
+async fn kill_postgres(world: &World) {
+    let pid = "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)";
+    let pid: String = loop {
+        if let Ok(pid) = sqlx::query_scalar(pid).fetch_one(world.host.pool()).await {
+            break pid;
+        }
+    };
+    assert!(std::process::Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_that_is_killed_under_writes_costs_no_command_and_no_row() {
+    let directory = tempfile::tempdir().unwrap();
+    let data_dir = directory.path().join("data");
+    let world = World::on(&data_dir).await;
+    if world.host.postgres() != PostgresKind::Machine {
+        return world.host.stop().await.unwrap(); // there is no process to kill
+    }
+    for number in 0..60 {
+        if number % 20 == 10 {
+            kill_postgres(&world).await;
+        }
+        let created = world.send(Method::POST, PRODUCTS, None, &product(&format!("p{number:02}"), "1")).await;
+        assert_eq!(created.status, StatusCode::CREATED, "{}", created.body);
+    }
+    world.drain().await;
+    assert_eq!(world.agreed_digest().await.len(), 60);
+
+    kill_postgres(&world).await;
+    let late = world.send(Method::POST, PRODUCTS, None, &product("late", "1")).await;
+    assert_eq!(late.status, StatusCode::CREATED);
+    world.host.stop().await.unwrap();
+    let world = World::on(&data_dir).await;
+    world.drain().await;
+    assert_eq!(world.agreed_digest().await.len(), 61);
     world.host.stop().await.unwrap();
 }
