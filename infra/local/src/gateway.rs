@@ -1,5 +1,6 @@
 //! API Gateway's HTTP API on loopback: HTTP in, function events out.
 
+mod cors;
 mod event;
 
 use std::net::SocketAddr;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{Response, StatusCode};
+use axum::http::{Response, StatusCode, request};
 use axum::response::IntoResponse as _;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -23,6 +24,7 @@ use tower::ServiceExt as _;
 use crate::event_source::Invoke;
 use crate::issuer::{ISSUER, KeySet};
 use crate::routes::{self, Route};
+pub use cors::Cors;
 use event::{Arrival, raw_path, to_event, to_response};
 
 /// API Gateway's limit on a request body, in bytes.
@@ -150,36 +152,54 @@ async fn handle(
     request: Request,
 ) -> Response<Body> {
     let (request, body) = request.into_parts();
-    let path = raw_path(&request);
-    let Some(functions) = shared.functions.get() else {
-        return message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
-    };
-    let Some((route, parameters)) = routes::find(&shared.routes, request.method.as_str(), &path) else {
-        // Where the functions are served elsewhere, this alone says that the rest is up.
-        let is_health = shared.routes.is_empty() && path == "/healthz";
-        return if is_health { message(StatusCode::OK, "OK") } else { message(StatusCode::NOT_FOUND, "Not Found") };
-    };
-    let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
-        return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Long");
-    };
-    let request_id = ulid::Ulid::generate().to_string();
-    let arrival = Arrival { request: &request, body: &body, peer, request_id: &request_id, time: Utc::now() };
-    let event = to_event(&arrival, route.pattern.key(), parameters).to_string();
-    let answer = match functions.invoke(&route.function, event).await {
-        Ok(answer) => answer,
-        Err(error) => {
-            tracing::error!(function = route.function, request.id = request_id, "the function failed: {error}");
-            return message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
-        }
-    };
-    let mut response = to_response(&answer).unwrap_or_else(|error| {
-        tracing::error!(function = route.function, request.id = request_id, "the answer makes no sense: {error:#}");
-        message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
-    });
-    if let Ok(request_id) = request_id.parse() {
-        response.headers_mut().entry("apigw-requestid").or_insert(request_id);
+    let mut response = shared.answer(peer, &request, body).await;
+    if let Some(cors) = shared.cors() {
+        cors.mark(&request.headers, response.headers_mut());
     }
     response
+}
+
+impl Shared {
+    async fn answer(&self, peer: SocketAddr, request: &request::Parts, body: Body) -> Response<Body> {
+        let path = raw_path(request);
+        let Some(functions) = self.functions.get() else {
+            return message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+        };
+        if let Some(preflight) = self.cors().and_then(|cors| cors.preflight(request)) {
+            return preflight;
+        }
+        let Some((route, parameters)) = routes::find(&self.routes, request.method.as_str(), &path) else {
+            // Where the functions are served elsewhere, this alone says that the rest is up.
+            let is_health = self.routes.is_empty() && path == "/healthz";
+            return if is_health { message(StatusCode::OK, "OK") } else { message(StatusCode::NOT_FOUND, "Not Found") };
+        };
+        let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
+            return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Long");
+        };
+        let request_id = ulid::Ulid::generate().to_string();
+        let arrival = Arrival { request, body: &body, peer, request_id: &request_id, time: Utc::now() };
+        let event = to_event(&arrival, route.pattern.key(), parameters).to_string();
+        let answer = match functions.invoke(&route.function, event).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::error!(function = route.function, request.id = request_id, "the function failed: {error}");
+                return message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+            }
+        };
+        let mut response = to_response(&answer).unwrap_or_else(|error| {
+            tracing::error!(function = route.function, request.id = request_id, "the answer makes no sense: {error:#}");
+            message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+        });
+        if let Ok(request_id) = request_id.parse() {
+            response.headers_mut().entry("apigw-requestid").or_insert(request_id);
+        }
+        response
+    }
+
+    /// What the API tells browsers. All routes are of one API.
+    fn cors(&self) -> Option<&Cors> {
+        self.routes.first()?.cors.as_deref()
+    }
 }
 
 fn message(status: StatusCode, text: &str) -> Response<Body> {

@@ -1,6 +1,10 @@
 //! API Gateway's rules for which route a request takes.
 
+use std::sync::Arc;
+
 use anyhow::{bail, ensure};
+
+use crate::gateway::Cors;
 
 /// A route of the HTTP API.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +13,8 @@ pub struct Route {
     pub function: String,
     /// Which requests it takes.
     pub pattern: RoutePattern,
+    /// What its API tells browsers, if it is set up to.
+    pub cors: Option<Arc<Cors>>,
 }
 
 /// A route's method and path, such as `GET /api/v1/{proxy+}`.
@@ -24,12 +30,20 @@ enum Segment {
     Exact(String),
     One(String),
     Rest(String),
+    /// The whole path, whatever it is.
+    Anything,
 }
 
 /// What a path variable holds, by its name.
 pub type PathParameters = Vec<(String, String)>;
 
 impl RoutePattern {
+    /// The `$default` route: it takes what no other route does.
+    #[must_use]
+    pub fn of_the_rest() -> Self {
+        Self { method: None, segments: vec![Segment::Anything], key: "$default".to_owned() }
+    }
+
     /// Reads a route as SAM writes it. The method `ANY` takes every method.
     ///
     /// # Errors
@@ -54,6 +68,9 @@ impl RoutePattern {
         if self.method.as_deref().is_some_and(|own| own != method) {
             return None;
         }
+        if self.segments == [Segment::Anything] {
+            return Some(Vec::new());
+        }
         let mut parameters = Vec::new();
         let mut rest = Some(path.strip_prefix('/')?);
         for segment in &self.segments {
@@ -67,19 +84,21 @@ impl RoutePattern {
                 Segment::Exact(own) if own != one => return None,
                 Segment::One(name) if !one.is_empty() => parameters.push((name.clone(), one.to_owned())),
                 Segment::One(_) => return None,
-                Segment::Exact(_) | Segment::Rest(_) => {}
+                Segment::Exact(_) | Segment::Rest(_) | Segment::Anything => {}
             }
             rest = after;
         }
         rest.is_none().then_some(parameters)
     }
 
-    /// Full matches win over variables, variables over greedy ones, a method over `ANY`.
+    /// Full matches win over variables, variables over greedy ones, those over `$default`; a method
+    /// over `ANY`.
     fn precedence(&self) -> (Vec<u8>, bool) {
         let rank = |segment: &Segment| match segment {
             Segment::Exact(_) => 0,
             Segment::One(_) => 1,
             Segment::Rest(_) => 2,
+            Segment::Anything => 3,
         };
         (self.segments.iter().map(rank).collect(), self.method.is_none())
     }
@@ -110,8 +129,11 @@ mod tests {
 
     fn routes(keys: &[&str]) -> Vec<Route> {
         let route = |key: &&str| {
-            let (method, path) = key.split_once(' ').unwrap();
-            Route { function: (*key).to_owned(), pattern: RoutePattern::parse(method, path).unwrap() }
+            let pattern = match key.split_once(' ') {
+                Some((method, path)) => RoutePattern::parse(method, path).unwrap(),
+                None => RoutePattern::of_the_rest(),
+            };
+            Route { function: (*key).to_owned(), pattern, cors: None }
         };
         keys.iter().map(route).collect()
     }
@@ -131,6 +153,25 @@ mod tests {
         assert_takes(&routes, "GET", "/pets/cat", Some("GET /pets/{id}"));
         assert_takes(&routes, "GET", "/pets/cat/1", Some("GET /pets/{rest+}"));
         assert_takes(&routes, "DELETE", "/pets/cat", Some("ANY /{proxy+}"));
+    }
+
+    #[test]
+    fn the_default_route_takes_every_method_and_path_that_no_other_takes() {
+        let routes = routes(&["$default", "GET /healthz", "ANY /api/{proxy+}"]);
+        for (method, path) in [
+            ("POST", "/healthz"),
+            ("HEAD", "/healthz"),
+            ("GET", "/"),
+            ("GET", "/api/"),
+            ("BREW", "/x/y"),
+            ("OPTIONS", "*"),
+        ] {
+            assert_takes(&routes, method, path, Some("$default"));
+        }
+        assert_takes(&routes, "GET", "/healthz", Some("GET /healthz"));
+        assert_takes(&routes, "TRACE", "/api/x", Some("ANY /api/{proxy+}"));
+        let (route, parameters) = find(&routes, "GET", "/").unwrap();
+        assert_eq!((route.pattern.key(), parameters), ("$default", vec![]));
     }
 
     #[test]

@@ -4,15 +4,18 @@ mod intrinsics;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
 pub use intrinsics::Scope;
 use intrinsics::{Resolver, read_yaml};
 
 use crate::event_source::{Mapping, StartingPosition, event_names_of};
+use crate::gateway::Cors;
 use crate::routes::{Route, RoutePattern};
 
 /// The template this binary was built beside; what a working directory without one gets.
@@ -144,6 +147,9 @@ impl Template {
         let resources = document.get("Resources").and_then(Value::as_object).context("it has no Resources")?;
         for (id, resource) in resources.iter().filter(|(_, resource)| type_of(resource) == "AWS::DynamoDB::Table") {
             self.tables.push(read_table(id, resource).with_context(|| format!("table {id}"))?);
+            if resource.pointer("/Properties/TimeToLiveSpecification/Enabled") == Some(&Value::Bool(true)) {
+                self.not_local.push(format!("{id} (DynamoDB TTL)"));
+            }
         }
         for (id, resource) in resources {
             match type_of(resource) {
@@ -181,7 +187,10 @@ impl Template {
         for (name, event) in &events {
             let properties = event.get("Properties").unwrap_or(&Value::Null);
             match type_of(event) {
-                "HttpApi" => self.routes.push(read_route(&function.binary, properties)?),
+                "HttpApi" => {
+                    let route = self.read_route(&function.binary, properties);
+                    self.routes.push(route.with_context(|| format!("event {name}"))?);
+                }
                 "DynamoDB" => {
                     let mapping = self.read_mapping(&function, name, properties);
                     self.stream_mappings.push(mapping.with_context(|| format!("event {name}"))?);
@@ -191,6 +200,21 @@ impl Template {
         }
         self.functions.push(function);
         Ok(())
+    }
+
+    fn read_route(&self, function: &str, properties: &Value) -> anyhow::Result<Route> {
+        let text = |name: &str| properties.get(name).and_then(Value::as_str);
+        let pattern = match (text("Method"), text("Path")) {
+            (Some(method), Some(path)) => {
+                RoutePattern::parse(method, path).with_context(|| format!("route {method} {path}"))?
+            }
+            (None, None) => RoutePattern::of_the_rest(),
+            _ => bail!("a route has a Method and a Path or, to take the rest, neither"),
+        };
+        let api = properties.pointer("/ApiId/Ref").and_then(Value::as_str).unwrap_or_default();
+        let cors = self.document.pointer(&format!("/Resources/{api}/Properties/CorsConfiguration"));
+        let cors = cors.map(Cors::deserialize).transpose().with_context(|| format!("CorsConfiguration of {api}"))?;
+        Ok(Route { function: function.to_owned(), pattern, cors: cors.map(Arc::new) })
     }
 
     fn read_mapping(&self, function: &Function, name: &str, properties: &Value) -> anyhow::Result<StreamMapping> {
@@ -242,15 +266,6 @@ fn read_table(id: &str, resource: &Value) -> anyhow::Result<Table> {
         name: format!("ledgerline-{}", id.to_lowercase()),
         keys: keys.collect(),
         stream: resource.pointer("/Properties/StreamSpecification").is_some(),
-    })
-}
-
-fn read_route(function: &str, properties: &Value) -> anyhow::Result<Route> {
-    let text = |name: &str| properties.get(name).and_then(Value::as_str);
-    let (method, path) = (text("Method").unwrap_or("ANY"), text("Path").unwrap_or("/{proxy+}"));
-    Ok(Route {
-        function: function.to_owned(),
-        pattern: RoutePattern::parse(method, path).with_context(|| format!("route {method} {path}"))?,
     })
 }
 

@@ -58,8 +58,58 @@ fn the_ledger_has_a_stream_and_the_mapping_its_settings() {
 #[test]
 fn what_cannot_run_here_is_named() {
     let template = Template::parse(BUILT_IN, "test").unwrap();
-    let expected = ["DataSyncFailuresAlarm (CloudWatch::Alarm)", "DataSyncLagAlarm (CloudWatch::Alarm)"];
+    let expected = [
+        "Ledger (DynamoDB TTL)",
+        "DataSyncFailuresAlarm (CloudWatch::Alarm)",
+        "DataSyncLagAlarm (CloudWatch::Alarm)",
+        "DataSyncLogs (Logs::LogGroup)",
+        "DataSyncQuarantineAlarm (CloudWatch::Alarm)",
+        "DataSyncQuarantined (Logs::MetricFilter)",
+    ];
     assert_eq!(template.not_local, expected);
+}
+
+#[test]
+fn every_request_has_a_route_and_reads_are_no_business_of_the_commands() {
+    let template = Template::parse(BUILT_IN, "test").unwrap();
+    for (method, path, function) in [
+        ("GET", "/api/v1/products", "query-api"),
+        ("HEAD", "/api/v1/products/p", "query-api"),
+        ("POST", "/api/v1/products", "command-api"),
+        ("DELETE", "/api/v1/products/p", "command-api"),
+        ("TRACE", "/api/v1/products", "query-api"),
+        ("POST", "/healthz", "query-api"),
+        ("GET", "/", "query-api"),
+        ("GET", "/api/v1", "query-api"),
+    ] {
+        let (route, _) = crate::routes::find(&template.routes, method, path).unwrap();
+        assert_eq!(route.function, function, "{method} {path}");
+    }
+}
+
+#[test]
+fn what_the_api_tells_browsers_belongs_to_each_of_its_routes() {
+    let template = Template::parse(BUILT_IN, "test").unwrap();
+    let settings = template.document.pointer("/Resources/Api/Properties/CorsConfiguration").unwrap();
+    let cors = Some(Arc::new(Cors::deserialize(settings).unwrap()));
+    assert!(template.routes.iter().all(|route| route.cors == cors));
+    let exposed = settings["ExposeHeaders"].as_array().unwrap();
+    for header in ["etag", "idempotent-replayed", "location", "preference-applied", "retry-after", "x-request-id"] {
+        assert!(exposed.contains(&Value::from(header)), "{header}");
+    }
+}
+
+#[test]
+fn a_route_with_a_path_and_no_method_is_refused() {
+    let text = "
+Resources:
+  F:
+    Type: AWS::Serverless::Function
+    Metadata: { BuildProperties: { Binary: f } }
+    Properties: { Events: { R: { Type: HttpApi, Properties: { Path: /x } } } }
+";
+    let error = Template::parse(text, "test").unwrap_err();
+    assert!(format!("{error:#}").contains("event R: a route has a Method and a Path"), "{error:#}");
 }
 
 #[test]

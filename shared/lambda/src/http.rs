@@ -89,6 +89,7 @@ fn take_uri(request: &mut ApiGatewayV2httpRequest) -> Uri {
     let raw_path = request.raw_path.replace("/".to_owned()).unwrap_or_default();
     let stage = request.request_context.stage.take().unwrap_or_default();
     let query = request.raw_query_string.take().unwrap_or_default();
+    let is_function_url = is_function_url(request);
     request.headers.remove(header::HOST);
     request.request_context.domain_name = None;
     if request.is_base64_encoded && request.body.as_ref().is_some_and(|body| STANDARD.decode(body).is_err()) {
@@ -100,10 +101,7 @@ fn take_uri(request: &mut ApiGatewayV2httpRequest) -> Uri {
         Some(rest) if !stage.is_empty() && rest.starts_with('/') => rest,
         _ => &raw_path,
     };
-    let mut target = match request.route_key.as_deref() {
-        Some(key) if key != "$default" => encoded_path(path),
-        _ => escaped_path(path),
-    };
+    let mut target = if is_function_url { escaped_path(path) } else { encoded_path(path) };
     if !query.is_empty() {
         target.push('?');
         target.extend(utf8_percent_encode(&query, NOT_IN_QUERY));
@@ -121,13 +119,21 @@ const NOT_IN_PATH: &AsciiSet = &NOT_IN_QUERY.add(b'?').add(b'\\').add(b'^').add(
 /// The same where a `%` is itself and begins no escape.
 const NOT_IN_DECODED_PATH: &AsciiSet = &NOT_IN_PATH.add(b'%');
 
-/// The path behind a route of an HTTP API, which hands it over decoded: a `%` in it is one.
+/// Whether the event is of a function URL rather than of an HTTP API, whose `$default` route looks
+/// the same otherwise. The function URLs of `cargo lambda watch` belong to no API.
+fn is_function_url(request: &ApiGatewayV2httpRequest) -> bool {
+    let context = &request.request_context;
+    let domain = context.domain_name.as_deref().unwrap_or_default();
+    context.apiid.is_none() || domain.contains(".lambda-url.")
+}
+
+/// The path of an HTTP API, which hands it over decoded: a `%` in it is one.
 fn encoded_path(decoded: &str) -> String {
     utf8_percent_encode(&with_slash(decoded), NOT_IN_DECODED_PATH).to_string()
 }
 
-/// The path behind `$default`, which may be a function URL's, handed over as sent, or an HTTP API's:
-/// escapes what cannot stand in a path, and leaves alone what looks escaped already.
+/// The path of a function URL, handed over as sent: escapes what cannot stand in a path, and leaves
+/// alone what looks escaped already.
 fn escaped_path(raw: &str) -> String {
     let mut path = String::with_capacity(raw.len() + 1);
     for (index, part) in with_slash(raw).split('%').enumerate() {

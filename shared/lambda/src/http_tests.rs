@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// An event as an HTTP API sends it.
+/// An event as an HTTP API sends it that has no route for the request but `$default`.
 fn event(path: &str, query: &str) -> Value {
     json!({
         "version": "2.0",
@@ -75,8 +75,18 @@ async fn an_answer_leaves_as_text_with_its_status_and_headers() {
     assert_eq!(answer["headers"]["x-seen"], json!("yes"));
 }
 
+/// The same as a function URL sends it, which `$default` does not tell apart.
+fn function_url_event(path: &str) -> Value {
+    let mut event = event(path, "");
+    for place in ["/headers/host", "/requestContext/domainName"] {
+        *event.pointer_mut(place).unwrap() = json!("abc.lambda-url.eu-central-1.on.aws");
+    }
+    event["requestContext"]["apiId"] = json!("abc");
+    event
+}
+
 #[tokio::test]
-async fn a_path_behind_the_default_route_arrives_as_it_was_sent_whether_the_trigger_decoded_it_or_not() {
+async fn a_path_of_a_function_url_arrives_as_it_was_sent() {
     for (sent, arrives) in [
         ("/products/a%2Fb", "/products/a%2Fb"),
         ("/products/50%25", "/products/50%25"),
@@ -97,20 +107,31 @@ async fn a_path_behind_the_default_route_arrives_as_it_was_sent_whether_the_trig
         (":99999/x", "/:99999/x"),
         ("@[::/x", "/@[::/x"),
     ] {
-        assert_eq!(seen(&event(sent, "")).await["uri"], json!(arrives), "{sent:?}");
+        assert_eq!(seen(&function_url_event(sent)).await["uri"], json!(arrives), "{sent:?}");
     }
 }
 
 #[tokio::test]
-async fn a_path_behind_a_route_of_an_http_api_was_decoded_and_is_encoded_as_a_whole() {
+async fn a_path_of_a_function_url_of_cargo_lambda_arrives_as_it_was_sent() {
+    let mut event = event("/products/50%25", "");
+    event["requestContext"].as_object_mut().unwrap().remove("apiId");
+    event["requestContext"]["domainName"] = json!("localhost");
+    assert_eq!(seen(&event).await["uri"], json!("/products/50%25"));
+}
+
+#[tokio::test]
+async fn a_path_of_an_http_api_was_decoded_and_is_encoded_as_a_whole_whatever_its_route() {
     for (decoded, arrives) in [
         ("/products/%41", "/products/%2541"),
+        ("/products/50%25", "/products/50%2525"),
         ("/products/50% @home #1", "/products/50%25%20@home%20%231"),
         ("/products/é", "/products/%C3%A9"),
     ] {
-        let mut event = event(decoded, "");
-        event["routeKey"] = json!("POST /api/v1/{proxy+}");
-        assert_eq!(seen(&event).await["uri"], json!(arrives), "{decoded:?}");
+        for route in ["GET /api/v1/{proxy+}", "ANY /{proxy+}", "$default"] {
+            let mut event = event(decoded, "");
+            event["routeKey"] = json!(route);
+            assert_eq!(seen(&event).await["uri"], json!(arrives), "{route} {decoded:?}");
+        }
     }
 }
 

@@ -109,7 +109,7 @@ impl Authenticator {
         let (message, signature) = token.rsplit_once('.').ok_or(InvalidToken("not three parts"))?;
         let (header, payload) = message.split_once('.').ok_or(InvalidToken("not three parts"))?;
         let header = Claims::decode(header).ok_or(InvalidToken("unreadable header"))?;
-        // The header chooses among two algorithms and the issuer's keys, nothing else: `jku`, `x5u`
+        // The header chooses among the issuer's keys and names the key's algorithm, nothing else: `jku`, `x5u`
         // and `jwk` are not looked at, and what it says is critical we do not know.
         let algorithm = match header.text("alg")? {
             Some("RS256") => Algorithm::RS256,
@@ -126,7 +126,7 @@ impl Authenticator {
             NoKey::Unavailable(reason) => AuthError::KeysUnavailable(reason),
         })?;
         if key.algorithm != algorithm
-            || !jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key.key, algorithm).unwrap_or(false)
+            || !jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key.key, key.algorithm).unwrap_or(false)
         {
             return Err(InvalidToken("the signature does not hold"));
         }

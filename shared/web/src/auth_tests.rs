@@ -160,6 +160,21 @@ async fn a_key_in_the_header_is_not_looked_at() {
 }
 
 #[tokio::test]
+async fn a_header_with_critical_extensions_is_refused_whatever_they_are() {
+    let body = claims("acme", "admin").to_string();
+    let with = |critical: Value| {
+        let mut header = header(&ELLIPTIC);
+        header.as_object_mut().unwrap().extend(critical.as_object().unwrap().clone());
+        signed_text(&header.to_string(), &body, &ELLIPTIC.private, ELLIPTIC.algorithm)
+    };
+    assert!(verified(&with(json!({}))).await.is_ok(), "nothing else is wrong with it");
+    for critical in [json!(["b64"]), json!(["exp"]), json!([]), json!("b64"), json!(true), Value::Null] {
+        let extension = json!({"crit": critical, "b64": true});
+        assert_refused(&verified(&with(extension.clone())).await, &extension.to_string());
+    }
+}
+
+#[tokio::test]
 async fn duplicate_names_are_refused() {
     let plain = claims("acme", "viewer").to_string();
     for (header, body) in [
@@ -176,8 +191,6 @@ async fn duplicate_names_are_refused() {
 async fn garbage_is_refused() {
     let good = token("acme", "admin");
     let [head, body, signature]: [&str; 3] = good.split('.').collect::<Vec<_>>().try_into().unwrap();
-    let critical =
-        signed_text(r#"{"alg":"ES256","kid":"ec-1","crit":["b64"]}"#, "{}", &ELLIPTIC.private, ELLIPTIC.algorithm);
     let nameless = signed_text(r#"{"alg":"ES256"}"#, "{}", &ELLIPTIC.private, ELLIPTIC.algorithm);
     let numbered = signed_text(r#"{"alg":"ES256","kid":1}"#, "{}", &ELLIPTIC.private, ELLIPTIC.algorithm);
     let list = signed_text(&header(&ELLIPTIC).to_string(), "[]", &ELLIPTIC.private, ELLIPTIC.algorithm);
@@ -196,7 +209,6 @@ async fn garbage_is_refused() {
         &format!("{good}="),
         &format!("{head}.{body}.{}{tail}", &signature[..signature.len() - 2]),
         &format!("{head}.{}.{signature}", signed(&claims("globex", "admin"), &STRANGER).split('.').nth(1).unwrap()),
-        &critical,
         &nameless,
         &numbered,
         &list,
@@ -225,12 +237,7 @@ async fn a_token_is_read_from_one_bearer_header_only() {
 }
 
 #[tokio::test]
-async fn keys_for_other_purposes_are_not_used() {
-    let with = |change: fn(&mut Value)| {
-        let mut jwk = serde_json::to_value(ELLIPTIC.public()).unwrap();
-        change(&mut jwk);
-        jwk
-    };
+async fn keys_for_other_purposes_and_algorithms_are_not_used() {
     struct Fixed(Value);
     #[async_trait::async_trait]
     impl KeySource for Fixed {
@@ -238,19 +245,29 @@ async fn keys_for_other_purposes_are_not_used() {
             Ok(serde_json::from_value(json!({"keys": [self.0]})).unwrap())
         }
     }
-    let accepts = async |jwk: Value| {
+    /// Whether a good token of the key is accepted where the issuer says this of it.
+    async fn accepts(key: &SigningKey, said: &[(&str, Value)]) -> bool {
+        let mut jwk = serde_json::to_value(key.public()).unwrap();
+        for (name, value) in said {
+            jwk[*name] = value.clone();
+        }
+        jwk.as_object_mut().unwrap().retain(|_, value| !value.is_null());
         let clock = || UNIX_EPOCH + std::time::Duration::from_secs(NOW);
-        let config = AuthConfig::new("https://issuer.example/pool", "ledgerline");
-        let authenticator = Authenticator::new(config, Arc::new(Fixed(jwk))).with_clock(clock);
-        authenticator.verify(&token("acme", "admin")).await.is_ok()
-    };
-    assert!(accepts(with(|_| {})).await);
-    assert!(accepts(with(|jwk| jwk["use"] = json!("sig"))).await);
-    assert!(!accepts(with(|jwk| jwk["use"] = json!("enc"))).await);
-    assert!(!accepts(with(|jwk| jwk["alg"] = json!("ES384"))).await);
-    assert!(!accepts(with(|jwk| jwk["crv"] = json!("P-384"))).await);
-    assert!(!accepts(with(|jwk| drop(jwk.as_object_mut().unwrap().remove("kid")))).await);
-    assert!(!accepts(json!({"kty": "oct", "kid": "ec-1", "k": "c2VjcmV0"})).await);
+        let authenticator = Authenticator::new(AuthConfig::new(ISSUER, AUDIENCE), Arc::new(Fixed(jwk)));
+        authenticator.with_clock(clock).verify(&signed(&claims("acme", "admin"), key)).await.is_ok()
+    }
+    let algorithms = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA", "HS256", "RSA-OAEP"];
+    for (key, own) in [(&*RSA, "RS256"), (&*ELLIPTIC, "ES256")] {
+        for algorithm in algorithms {
+            assert_eq!(accepts(key, &[("alg", json!(algorithm))]).await, algorithm == own, "{own} {algorithm}");
+        }
+        assert!(accepts(key, &[("alg", Value::Null)]).await, "{own}: an issuer need not say");
+        assert!(accepts(key, &[("use", json!("sig"))]).await, "{own}");
+        assert!(!accepts(key, &[("use", json!("enc"))]).await, "{own}");
+        assert!(!accepts(key, &[("kid", Value::Null)]).await, "{own}");
+    }
+    assert!(!accepts(&ELLIPTIC, &[("crv", json!("P-384"))]).await);
+    assert!(!accepts(&ELLIPTIC, &[("kty", json!("oct")), ("k", json!("c2VjcmV0"))]).await);
 }
 
 struct Rotation {

@@ -129,7 +129,7 @@ fn entries(body: &str) -> Result<Vec<&RawValue>, CommandError> {
 
 fn failed(index: usize, error: &CommandError, request_id: &str) -> EntryResult<'static> {
     let problem = Problem::from(error);
-    problem.log();
+    problem.log(request_id);
     let body = String::from_utf8(problem.body(request_id)).ok();
     let error = body.and_then(|text| RawValue::from_string(text).ok());
     EntryResult { index, status: problem.status.as_u16(), data: None, error }

@@ -33,36 +33,39 @@ pub(crate) struct Endpoint {
     pub(crate) domain: Arc<dyn DynDomain>,
 }
 
-/// Adds the routes that change entities of `domain`.
+/// Adds the routes that change entities of `domain`; without commands, declares them.
 pub(crate) fn mount(
     routes: Routes,
-    commands: &Commands,
+    commands: Option<&Commands>,
     projector: Option<&Projector>,
     domain: &Arc<dyn DynDomain>,
 ) -> Routes {
     let base = base_path(domain.as_ref());
     let guard = Guard::Needs(Permission::Resource(domain.resource(), Access::Write));
-    let endpoint = Endpoint { commands: commands.clone(), projector: projector.cloned(), domain: Arc::clone(domain) };
-    let create = {
-        let endpoint = endpoint.clone();
+    let endpoint = commands.map(|commands| Endpoint {
+        commands: commands.clone(),
+        projector: projector.cloned(),
+        domain: Arc::clone(domain),
+    });
+    let create = endpoint.clone().map(|endpoint| {
         move |sent: Sent, request: Request| {
             let endpoint = endpoint.clone();
             async move { endpoint.execute(Action::Create, None, sent, request).await }
         }
-    };
-    let bulk = {
-        let endpoint = endpoint.clone();
+    });
+    let bulk = endpoint.clone().map(|endpoint| {
         move |sent: Sent, request: Request| {
             let endpoint = endpoint.clone();
             async move { endpoint.execute_bulk(sent, request).await }
         }
-    };
+    });
     let on_entity = |action: Action<'static>| {
-        let endpoint = endpoint.clone();
-        move |sk: EntityPath, sent: Sent, request: Request| {
-            let endpoint = endpoint.clone();
-            async move { endpoint.execute(action, Some(sk.0), sent, request).await }
-        }
+        endpoint.clone().map(|endpoint| {
+            move |sk: EntityPath, sent: Sent, request: Request| {
+                let endpoint = endpoint.clone();
+                async move { endpoint.execute(action, Some(sk.0), sent, request).await }
+            }
+        })
     };
     let entity = format!("{base}/{{sk}}");
     let mut routes = routes

@@ -89,7 +89,7 @@ pub(crate) struct Problem {
     pub(crate) index: Option<usize>,
     /// Whether the same request may succeed in a moment.
     pub(crate) retry: bool,
-    /// For the log.
+    /// What went wrong on our side, for the log. None if it is not our fault.
     pub(crate) reason: Option<String>,
 }
 
@@ -136,11 +136,11 @@ impl Problem {
         Self { errors, ..Self::new(StatusCode::BAD_REQUEST, code, detail) }
     }
 
-    /// Logs it if it is our fault.
-    pub(crate) fn log(&self) {
-        if self.status.is_server_error() {
-            let reason = self.reason.as_deref().unwrap_or(&self.detail);
-            tracing::error!(problem.code = %self.code, "{reason}");
+    /// Logs it if it is our fault. The request's id is in the line itself: a filter that leaves out
+    /// spans must not leave the line without it.
+    pub(crate) fn log(&self, request_id: &str) {
+        if let Some(reason) = &self.reason {
+            tracing::error!(request.id = request_id, problem.code = %self.code, "{reason}");
         }
     }
 

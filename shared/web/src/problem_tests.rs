@@ -99,9 +99,8 @@ fn no_answer_holds_internal_text_and_every_fault_of_ours_has_a_reason_for_the_lo
         let problem = Problem::from(error);
         let body = String::from_utf8(problem.body("request-1")).unwrap();
         assert!(!body.contains("secret"), "{body}");
-        if problem.status.is_server_error() && problem.code != "NOT_YET_VISIBLE" {
-            assert!(problem.reason.is_some(), "{body}");
-        }
+        let is_ours = problem.status.is_server_error() && problem.code != "NOT_YET_VISIBLE";
+        assert_eq!(problem.reason.is_some(), is_ours, "{body}");
     }
 }
 

@@ -27,32 +27,43 @@ struct Endpoint {
     cursor_key: CursorKey,
 }
 
-/// Adds the routes that read entities of `domain`.
-pub(crate) fn mount(routes: Routes, queries: &Queries, cursor_key: &CursorKey, domain: &Arc<dyn DynDomain>) -> Routes {
+/// Adds the routes that read entities of `domain`; without queries, declares them.
+pub(crate) fn mount(
+    routes: Routes,
+    queries: Option<&Queries>,
+    cursor_key: &CursorKey,
+    domain: &Arc<dyn DynDomain>,
+) -> Routes {
     let base = base_path(domain.as_ref());
     let guard = Guard::Needs(Permission::Resource(domain.resource(), Access::Read));
-    let endpoint = Endpoint { queries: queries.clone(), domain: Arc::clone(domain), cursor_key: cursor_key.clone() };
-    let (list, history) = (endpoint.clone(), endpoint.clone());
-    let get = move |caller: Verified, sk: EntityPath, incoming: Incoming, query: Parameters, request: Request| {
-        let endpoint = endpoint.clone();
-        async move { endpoint.get(caller.0, sk.0, &incoming, query, request.headers()).await }
-    };
-    routes
-        .add(&Method::GET, &base, guard, move |caller: Verified, incoming: Incoming, uri: Uri, query: Parameters| {
-            let endpoint = list.clone();
+    let endpoint = queries.map(|queries| Endpoint {
+        queries: queries.clone(),
+        domain: Arc::clone(domain),
+        cursor_key: cursor_key.clone(),
+    });
+    let list = endpoint.clone().map(|endpoint| {
+        move |caller: Verified, incoming: Incoming, uri: Uri, query: Parameters| {
+            let endpoint = endpoint.clone();
             async move { endpoint.list(caller.0, &incoming, &uri, query).await }
-        })
+        }
+    });
+    let history = endpoint.clone().map(|endpoint| {
+        move |caller: Verified, sk: EntityPath, incoming: Incoming, uri: Uri, query: Parameters| {
+            let endpoint = endpoint.clone();
+            async move { endpoint.history(caller.0, sk.0, &incoming, &uri, query).await }
+        }
+    });
+    let get = endpoint.map(|endpoint| {
+        move |caller: Verified, sk: EntityPath, incoming: Incoming, query: Parameters, request: Request| {
+            let endpoint = endpoint.clone();
+            async move { endpoint.get(caller.0, sk.0, &incoming, query, request.headers()).await }
+        }
+    });
+    routes
+        .add(&Method::GET, &base, guard, list)
         .add(&Method::GET, &format!("{base}/{{sk}}"), guard, get.clone())
         .add(&Method::GET, &bulk_path(domain.as_ref()), guard, get)
-        .add(
-            &Method::GET,
-            &format!("{base}/{{sk}}/history"),
-            guard,
-            move |caller: Verified, sk: EntityPath, incoming: Incoming, uri: Uri, query: Parameters| {
-                let endpoint = history.clone();
-                async move { endpoint.history(caller.0, sk.0, &incoming, &uri, query).await }
-            },
-        )
+        .add(&Method::GET, &format!("{base}/{{sk}}/history"), guard, history)
 }
 
 impl Endpoint {

@@ -8,9 +8,9 @@ use axum::extract::{FromRequestParts, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
+use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
-use http::{Method, StatusCode};
 use ledgerline_kernel::{
     Entity, EntityKey, EntityType, PartitionKey, SortKey, StoredEvent, TenantCode, Timestamp, Version, VersionItem,
 };
@@ -36,7 +36,6 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// if it is our fault), and sets the headers that every answer has.
 pub(crate) async fn finish(mut request: Request, next: Next) -> Response {
     let (id, header) = request_id(&request);
-    let is_head = request.method() == Method::HEAD;
     let span = tracing::info_span!(
         "request",
         request.id = %id.0,
@@ -46,11 +45,10 @@ pub(crate) async fn finish(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(id.clone());
     let mut response = next.run(request).instrument(span.clone()).await;
     if let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() {
-        span.in_scope(|| problem.log());
+        span.in_scope(|| problem.log(&id.0));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if !is_head {
-            *response.body_mut() = Body::from(problem.body(&id.0));
-        }
+        // An answer to HEAD loses it again outside, once its length is known.
+        *response.body_mut() = Body::from(problem.body(&id.0));
     }
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, header);

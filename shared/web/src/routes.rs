@@ -1,12 +1,15 @@
 //! Which paths there are, and who may use them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::handler::Handler;
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
-use http::{Method, StatusCode};
+use http::header::ALLOW;
+use http::{HeaderValue, Method, StatusCode};
 use ledgerline_app::{Commands, Projector, Queries, Registry};
 use ledgerline_kernel::DynDomain;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -23,12 +26,12 @@ use crate::{commands, queries};
 pub struct Api {
     /// The domains; each gets its own resource.
     pub registry: Registry,
-    /// The write path. Without it, the paths exist and answer 405.
+    /// The write path. Without it, its routes answer 405.
     pub commands: Option<Commands>,
     /// What `Prefer: wait` applies an accepted command's projections with. Without it, the preference
     /// is not applied.
     pub projector: Option<Projector>,
-    /// The read path. Without it, the paths exist and answer 405.
+    /// The read path. Without it, its routes answer 405.
     pub queries: Option<Queries>,
     /// Verifies callers.
     pub authenticator: Arc<Authenticator>,
@@ -40,25 +43,15 @@ pub struct Api {
 ///
 /// It answers every request itself; no error of the framework reaches a caller.
 pub fn router(api: Api) -> Router {
-    let mut routes = Routes { router: Router::new(), authenticator: api.authenticator };
+    let mut routes = Routes { router: Router::new(), methods: BTreeMap::new(), authenticator: api.authenticator };
     for path in ["/healthz", "/api/v1/healthz"] {
-        routes = routes.add(&Method::GET, path, Guard::Public, healthz);
+        routes = routes.add(&Method::GET, path, Guard::Public, Some(healthz));
     }
     for domain in api.registry.domains() {
-        routes = routes.declare(domain.as_ref());
-        if let Some(commands) = &api.commands {
-            routes = commands::mount(routes, commands, api.projector.as_ref(), domain);
-        }
-        if let Some(queries) = &api.queries {
-            routes = queries::mount(routes, queries, &api.cursor_key, domain);
-        }
+        routes = commands::mount(routes, api.commands.as_ref(), api.projector.as_ref(), domain);
+        routes = queries::mount(routes, api.queries.as_ref(), &api.cursor_key, domain);
     }
-    routes
-        .router
-        .fallback(async || ApiError::from(RequestError::NoSuchRoute))
-        .method_not_allowed_fallback(async || ApiError::from(RequestError::MethodNotAllowed))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(finish))
+    routes.finish().layer(CatchPanicLayer::custom(panicked)).layer(from_fn(finish))
 }
 
 /// The path of a domain's collection.
@@ -74,18 +67,22 @@ pub(crate) fn bulk_path(domain: &dyn DynDomain) -> String {
 /// The routes so far.
 pub(crate) struct Routes {
     router: Router,
+    /// Which methods each path takes, here or in the function that serves the rest of the API.
+    methods: BTreeMap<String, Vec<Method>>,
     authenticator: Arc<Authenticator>,
 }
 
 impl Routes {
-    /// Adds a route. There is no way to add one without saying who may use it.
-    pub(crate) fn add<H, T>(mut self, method: &Method, path: &str, guard: Guard, handler: H) -> Self
+    /// Adds a route. There is no way to add one without saying who may use it. Without a handler it
+    /// is declared only: it answers 405 here, and counts as a method of its path all the same.
+    pub(crate) fn add<H, T>(mut self, method: &Method, path: &str, guard: Guard, handler: Option<H>) -> Self
     where
         H: Handler<T, ()>,
         T: 'static,
     {
+        self.methods.entry(path.to_owned()).or_default().push(method.clone());
         // Every method that this crate uses has a filter; a route of any other would match nothing.
-        let Ok(filter) = MethodFilter::try_from(method.clone()) else { return self };
+        let (Some(handler), Ok(filter)) = (handler, MethodFilter::try_from(method.clone())) else { return self };
         let route = match guard {
             Guard::Public => on(filter, handler),
             Guard::Needs(permission) => {
@@ -97,21 +94,32 @@ impl Routes {
         self
     }
 
-    /// Makes all paths of a domain exist, so that a method that is not served here is a 405.
-    fn declare(mut self, domain: &dyn DynDomain) -> Self {
-        let base = base_path(domain);
-        let entity = format!("{base}/{{sk}}");
-        let mut paths = vec![format!("{entity}/restore"), format!("{entity}/history"), bulk_path(domain), base];
-        paths.extend(domain.commands().iter().map(|command| format!("{entity}/commands/{command}")));
-        paths.push(entity);
-        for path in paths {
-            self.router = self.router.route(&path, MethodRouter::new());
-        }
-        self
+    /// The router, with an answer to every request that none of the routes takes.
+    fn finish(self) -> Router {
+        let paths = self.methods.into_iter().map(|(path, methods)| (path, allow(&methods)));
+        let router = paths.fold(self.router, |router, (path, allow)| {
+            let method_not_allowed = async move || {
+                let mut response = ApiError::from(RequestError::MethodNotAllowed).into_response();
+                response.headers_mut().extend(allow.map(|allow| (ALLOW, allow)));
+                response
+            };
+            router.route(&path, MethodRouter::new().fallback(method_not_allowed))
+        });
+        router.fallback(async || ApiError::from(RequestError::NoSuchRoute))
     }
 }
 
-async fn healthz(incoming: Incoming) -> Result<axum::response::Response, ApiError> {
+/// The value of `Allow` for a path that takes these methods.
+fn allow(methods: &[Method]) -> Option<HeaderValue> {
+    let mut names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    if names.contains(&"GET") {
+        names.push("HEAD");
+    }
+    names.sort_unstable();
+    HeaderValue::from_str(&names.join(", ")).ok()
+}
+
+async fn healthz(incoming: Incoming) -> Result<Response, ApiError> {
     #[derive(serde::Serialize)]
     struct Health {
         status: &'static str,

@@ -1,7 +1,8 @@
-use ledgerline_kernel::ports::StateSink;
+use ledgerline_kernel::ports::{EntityList, StateSink};
+use ledgerline_stores::TestDatabase;
 use ledgerline_testkit::version_items;
 
-use super::{note_of, notes, with_notes};
+use super::{NOTE_TABLE, all_of, note_of, notes, run, with_notes};
 use crate::PostgresViews;
 use crate::session::{Role, Session};
 
@@ -72,6 +73,26 @@ async fn a_connection_goes_back_to_the_pool_without_role_or_tenant() {
     ids_seen(&views, Role::Query(&"acme".parse().unwrap())).await;
     let after: String = sqlx::query_scalar(role).fetch_one(&views.pool).await.unwrap();
     assert_eq!(after, before);
+}
+
+#[tokio::test]
+async fn a_list_leaves_no_tenant_behind_on_its_connection() {
+    let database = TestDatabase::create().await.unwrap();
+    let views = PostgresViews::lazy(database.url(), 1).unwrap();
+    views.migrate().await.unwrap();
+    run(&views, NOTE_TABLE).await;
+    fill(&views).await;
+    for tenant in ["acme", "other", "acme"] {
+        let page = views.list(notes().as_ref(), &all_of(tenant)).await.unwrap();
+        let ids: Vec<_> = page.entities.iter().map(|entity| entity.key.to_string()).collect();
+        assert_eq!(ids, [format!("NOTE#{tenant}#n")]);
+        // The same connection, which is the only one, in a transaction that names no tenant.
+        let mut connection = views.pool.acquire().await.unwrap();
+        sqlx::raw_sql("BEGIN; SET LOCAL ROLE ledgerline_query").execute(&mut *connection).await.unwrap();
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM note").fetch_one(&mut *connection).await.unwrap();
+        sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.unwrap();
+        assert_eq!(count, 0, "after a list of {tenant}");
+    }
 }
 
 #[tokio::test]

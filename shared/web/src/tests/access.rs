@@ -156,6 +156,33 @@ fn json_roles(mut claims: Value, roles: &str) -> Value {
 }
 
 #[tokio::test]
+async fn what_a_router_does_not_serve_is_405_and_allow_still_names_the_whole_api() {
+    for (path, allow) in [
+        ("/api/v1/products", "GET, HEAD, POST"),
+        ("/api/v1/products/p", "DELETE, GET, HEAD, PATCH, PUT"),
+        ("/api/v1/products/bulk", "DELETE, GET, HEAD, PATCH, POST, PUT"),
+        ("/api/v1/products/p/history", "GET, HEAD"),
+        ("/api/v1/products/p/restore", "POST"),
+        ("/api/v1/products/p/commands/change-price", "POST"),
+        ("/healthz", "GET, HEAD"),
+    ] {
+        let whole = World::new();
+        let reads = World::new().serving(|api| api.commands = None);
+        let writes = World::new().serving(|api| api.queries = None);
+        for (world, method) in [(&whole, "BREW"), (&reads, "BREW"), (&writes, "BREW")] {
+            let answer = world.ask(method, path, &[], "").await.expect(405, "METHOD_NOT_ALLOWED");
+            assert_eq!(answer.header("allow"), allow, "{path}");
+        }
+        // What Allow names is there, and nothing else is.
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
+            let answer = whole.ask(method, path, &[], "").await;
+            let named = allow.split(", ").any(|name| name == method);
+            assert_eq!(answer.status.as_u16() != 405, named, "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_router_without_commands_or_queries_answers_405_for_them() {
     let world = world_with_p().await.serving(|api| api.commands = None);
     for (method, path, body) in ROUTES {

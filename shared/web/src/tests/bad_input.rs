@@ -217,13 +217,15 @@ async fn unknown_paths_and_commands_are_404_and_other_methods_405() {
         world.ask("POST", path, &[], "").await.expect(404, "NOT_FOUND");
     }
     for (method, path, allow) in [
-        ("DELETE", "/api/v1/products", "POST,GET,HEAD"),
-        ("POST", "/api/v1/products/p", "PUT,PATCH,DELETE,GET,HEAD"),
+        ("DELETE", "/api/v1/products", "GET, HEAD, POST"),
+        ("POST", "/api/v1/products/p", "DELETE, GET, HEAD, PATCH, PUT"),
         ("GET", "/api/v1/products/p/restore", "POST"),
         ("GET", "/api/v1/products/p/commands/change-price", "POST"),
-        ("POST", "/api/v1/products/p/history", "GET,HEAD"),
-        ("POST", "/healthz", "GET,HEAD"),
-        ("BREW", "/api/v1/products", "POST,GET,HEAD"),
+        ("POST", "/api/v1/products/p/history", "GET, HEAD"),
+        ("TRACE", "/api/v1/products/bulk", "DELETE, GET, HEAD, PATCH, POST, PUT"),
+        ("POST", "/healthz", "GET, HEAD"),
+        ("OPTIONS", "/api/v1/healthz", "GET, HEAD"),
+        ("BREW", "/api/v1/products", "GET, HEAD, POST"),
     ] {
         let answer = world.ask(method, path, &[], "").await.expect(405, "METHOD_NOT_ALLOWED");
         assert_eq!(answer.header("allow"), allow, "{method} {path}");

@@ -7,6 +7,7 @@ mod commands;
 mod conditions;
 mod idempotency;
 pub(crate) mod issuer;
+mod logs;
 mod queries;
 mod waiting;
 mod world;

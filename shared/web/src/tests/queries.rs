@@ -150,6 +150,37 @@ async fn a_history_is_every_version_with_its_events_newest_first() {
 }
 
 #[tokio::test]
+async fn a_cursor_of_one_entitys_history_is_refused_in_anothers() {
+    let world = world_with(&["1", "1"]).await;
+    for sk in ["p0", "p1"] {
+        world.change("PATCH", &format!("/api/v1/products/{sk}"), "*", &json!({"name": "second"})).await;
+    }
+    let next = world.get("/api/v1/products/p0/history?limit=1").await.json["links"]["next"].clone();
+    let next = next.as_str().unwrap();
+    assert_eq!(column(&world.get(next).await.json, "version"), [1]);
+    world.get(&next.replace("/p0/", "/p1/")).await.expect(400, "INVALID_CURSOR");
+}
+
+#[tokio::test]
+async fn head_answers_as_get_does_without_the_body() {
+    let world = world_with(&["1"]).await;
+    for path in [
+        "/healthz",
+        "/api/v1/products",
+        "/api/v1/products/p0",
+        "/api/v1/products/none",
+        "/api/v1/products/p0/history",
+        "/api/v1/products?limit=0",
+        "/nowhere",
+    ] {
+        let (get, head) = (world.get(path).await, world.ask("HEAD", path, &[], "").await);
+        assert_eq!((get.status, &get.headers), (head.status, &head.headers), "{path}");
+        assert_eq!(get.header("content-length"), get.body.len().to_string(), "{path}");
+        assert_eq!(head.body, "", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_read_sees_an_entity_that_is_not_projected_yet() {
     let world = World::new();
     world.create("p", "1").await;
