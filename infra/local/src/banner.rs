@@ -89,8 +89,9 @@ fn where_line(host: &Host) -> String {
         PostgresKind::Machine => "Postgres of this machine",
         PostgresKind::Embedded => "Embedded Postgres",
     };
+    let elsewhere = host.postgres_elsewhere().map(|folder| format!(", in {}", folder.display())).unwrap_or_default();
     match host.data_dir() {
-        Some(dir) => format!("State in {}. {postgres}.", dir.display()),
+        Some(dir) => format!("State in {}. {postgres}{elsewhere}.", dir.display()),
         None => format!("Nothing is kept. {postgres}."),
     }
 }

@@ -48,10 +48,28 @@ impl DataDir {
     /// # Errors
     /// If none can be made.
     pub fn ephemeral() -> anyhow::Result<Self> {
-        let made =
-            tempfile::Builder::new().prefix("ledgerline-").tempdir().context("cannot make a temporary directory")?;
+        sweep(&std::env::temp_dir());
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode()));
+        let made = builder.prefix(EPHEMERAL).tempdir().context("cannot make a temporary directory")?;
         let lock = Self::lock(made.path())?;
+        // After the lock: from here on, who finds it and can lock it finds it abandoned.
+        std::fs::write(made.path().join(MARK), "").context("cannot write to the temporary directory")?;
         Ok(Self { path: made.path().to_owned(), ephemeral: Some(made), _lock: lock })
+    }
+
+    /// A folder in it that nobody else may enter, made if need be.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let path = self.path.join(name);
+        let mut builder = std::fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.recursive(true).create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(path)
     }
 
     /// Where it is.
@@ -138,18 +156,42 @@ impl DataDir {
     }
 }
 
-/// Makes a directory that others may not look into. PostgreSQL, which does not run as root, has to
-/// pass through root's to its own; the files in it are their owner's alone all the same.
+/// Removes the temporary directories of hosts that were killed before they could.
+fn sweep(parent: &Path) {
+    for found in std::fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        let is_ours = found.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(EPHEMERAL.as_bytes()));
+        if !is_ours || !found.join(MARK).is_file() {
+            continue;
+        }
+        // Held while it is removed: whoever holds the lock of a directory has not lost it.
+        let lock = File::options().write(true).open(found.join("lock"));
+        let Some(lock) = lock.ok().filter(|lock| lock.try_lock().is_ok()) else { continue };
+        match std::fs::remove_dir_all(&found) {
+            Ok(()) => tracing::info!("removed {}, left by a host that was killed", found.display()),
+            Err(error) => tracing::debug!("cannot remove {}: {error}", found.display()),
+        }
+        drop(lock);
+    }
+}
+
+/// Makes a directory that others may not look into.
 fn make_private(path: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
     #[cfg(unix)]
-    {
-        use std::os::unix::fs::DirBuilderExt as _;
-        builder.mode(if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 });
-    }
-    builder.create(path)
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, mode());
+    builder.recursive(true).create(path)
 }
+
+/// The mode of a data directory. PostgreSQL, which does not run as root, has to pass through root's
+/// to its own folder; all else in it is its owner's alone.
+#[cfg(unix)]
+fn mode() -> u32 {
+    if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 }
+}
+
+/// How the names of temporary data directories begin, and the file that says that one is.
+const EPHEMERAL: &str = "ledgerline-";
+const MARK: &str = "ephemeral";
 
 const RECORD: &str = "host.json";
 
@@ -176,6 +218,28 @@ mod tests {
         held.record(&record).unwrap();
         let refusal = DataDir::take(root.path()).unwrap_err().to_string();
         assert!(refusal.contains("4711") && refusal.contains("http://127.0.0.1:3000"), "{refusal}");
+    }
+
+    #[test]
+    fn a_temporary_directory_is_swept_once_its_host_is_gone_and_no_sooner() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = |name: &str, marked: bool| {
+            let path = root.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            std::fs::write(path.join("lock"), "").unwrap();
+            if marked {
+                std::fs::write(path.join(MARK), "").unwrap();
+            }
+            path
+        };
+        let [used, left] = ["ledgerline-used", "ledgerline-left"].map(|name| folder(name, true));
+        let [unmarked, stranger] = [folder("ledgerline-unmarked", false), folder("stranger", true)];
+        let held = DataDir::lock(&used).unwrap();
+        sweep(root.path());
+        assert_eq!([&used, &left, &unmarked, &stranger].map(|path| path.exists()), [true, false, true, true]);
+        drop(held);
+        sweep(root.path());
+        assert!(!used.exists());
     }
 
     #[cfg(unix)]

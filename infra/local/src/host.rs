@@ -190,6 +190,12 @@ impl Host {
         self.stores.postgres.kind()
     }
 
+    /// The folder of its data, where that is not below the data directory.
+    #[must_use]
+    pub fn postgres_elsewhere(&self) -> Option<&Path> {
+        self.stores.postgres.folder().filter(|folder| !folder.starts_with(self.dir.path()))
+    }
+
     /// Where it is.
     #[must_use]
     pub fn database_url(&self) -> &str {

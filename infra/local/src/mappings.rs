@@ -26,8 +26,7 @@ impl Mappings {
         dir: &DataDir,
         functions: &Arc<dyn Invoke>,
     ) -> anyhow::Result<Self> {
-        let (positions, failures) = (dir.path().join("dynamodb"), dir.path().join("failures"));
-        std::fs::create_dir_all(&failures).with_context(|| format!("cannot make {}", failures.display()))?;
+        let (positions, failures) = (dir.path().join("dynamodb"), dir.folder("failures")?);
         let mut running = Vec::new();
         for mapping in &template.stream_mappings {
             let id = &mapping.settings.id;

@@ -45,9 +45,7 @@ impl Stores {
     /// If a store cannot be used.
     pub async fn start(dir: &DataDir, database_url: Option<String>, template: &Template) -> anyhow::Result<Self> {
         let file = ledger_file(dir.path());
-        if let Some(ledger_dir) = file.parent() {
-            std::fs::create_dir_all(ledger_dir).with_context(|| format!("cannot make {}", ledger_dir.display()))?;
-        }
+        dir.folder("dynamodb")?;
         let ledger_id = dir.lasting("dynamodb/id")?;
         let at = DynamoAt::File(file);
         let postgres_dir = dir.path().join("postgres");

@@ -181,6 +181,17 @@ impl LocalPostgres {
         }
     }
 
+    /// Where the cluster of the machine's PostgreSQL is, which may not be below the directory that it
+    /// was started with: its account has to be able to get there.
+    #[must_use]
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.server {
+            #[cfg(unix)]
+            Server::Machine(cluster) => Some(cluster.home()),
+            Server::External | Server::Embedded(_) => None,
+        }
+    }
+
     /// Whether this start made it, so that it is empty. Of an external one nothing is known: false.
     #[must_use]
     pub fn is_new(&self) -> bool {

@@ -31,12 +31,19 @@ const SUPERVISE: Duration = Duration::from_millis(200);
 /// Names the folder that the cluster had to move to, in the folder where it should be.
 const MOVED: &str = "moved-to";
 
+/// Names the folder where a cluster that had to move should be, in the one where it is.
+const HOME: &str = "moved-from";
+
+/// How the names of folders in the system's folder for temporary files begin.
+const PREFIX: &str = "ledgerline-postgres-";
+
 /// A running cluster of this process alone, on loopback. A server that ends unasked is started
 /// again, at the same address.
 #[derive(Debug)]
 pub(super) struct Cluster {
     port: u16,
     is_new: bool,
+    home: PathBuf,
     running: Arc<Mutex<Running>>,
     stopping: Arc<AtomicBool>,
     supervisor: Option<JoinHandle<()>>,
@@ -81,13 +88,14 @@ impl Cluster {
         }
         let stopping = Arc::<AtomicBool>::default();
         let (server, port) = setup.launch(None, &stopping)?;
+        let home = setup.home.clone();
         let running = Arc::new(Mutex::new(Running { setup, server }));
         let supervise = {
             let (running, stopping) = (Arc::clone(&running), Arc::clone(&stopping));
             move || supervise(&running, port, &stopping)
         };
         let supervisor = thread::Builder::new().name("postgres-supervisor".to_owned()).spawn(supervise)?;
-        Ok(Self { port, is_new, running, stopping, supervisor: Some(supervisor) })
+        Ok(Self { port, is_new, home, running, stopping, supervisor: Some(supervisor) })
     }
 
     pub(super) fn url(&self) -> String {
@@ -96,6 +104,10 @@ impl Cluster {
 
     pub(super) fn is_new(&self) -> bool {
         self.is_new
+    }
+
+    pub(super) fn home(&self) -> &Path {
+        &self.home
     }
 
     pub(super) fn stop(&mut self) -> anyhow::Result<()> {
@@ -263,10 +275,30 @@ fn settle(home: &Path, account: Account) -> anyhow::Result<PathBuf> {
     if account.reaches(home) {
         return Ok(home.to_owned());
     }
+    sweep(&std::env::temp_dir(), account);
     let elsewhere = temporary_home(account)?;
-    tracing::info!("{} is out of reach of PostgreSQL's account; using {}", home.display(), elsewhere.display());
+    tracing::warn!("{} is out of reach of PostgreSQL's account; using {}", home.display(), elsewhere.display());
+    // In this order: a folder that names no home is never swept.
     fs::write(home.join(MOVED), elsewhere.as_os_str().as_encoded_bytes())?;
+    fs::write(elsewhere.join(HOME), home.as_os_str().as_encoded_bytes())?;
     Ok(elsewhere)
+}
+
+/// Removes the clusters that had to move to `folder` and whose homes are gone since: nobody will
+/// look for them there.
+fn sweep(folder: &Path, account: Account) {
+    for found in fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        let is_ours = found.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()));
+        let Ok(home) = fs::read_to_string(found.join(HOME)) else { continue };
+        if !is_ours || !account.owns(&found) || moved_to(Path::new(&home)).as_ref() == Some(&found) {
+            continue;
+        }
+        let removed = postmaster::stop_orphan(&found.join("data")).and_then(|()| Ok(fs::remove_dir_all(&found)?));
+        match removed {
+            Ok(()) => tracing::info!("removed {}, the Postgres of {home}, which is gone", found.display()),
+            Err(error) => tracing::debug!("cannot remove {}: {error:#}", found.display()),
+        }
+    }
 }
 
 fn moved_to(home: &Path) -> Option<PathBuf> {
@@ -275,7 +307,7 @@ fn moved_to(home: &Path) -> Option<PathBuf> {
 
 fn temporary_home(account: Account) -> anyhow::Result<PathBuf> {
     for parent in [std::env::temp_dir(), PathBuf::from("/tmp")] {
-        let folder = tempfile::Builder::new().prefix("ledgerline-postgres-").tempdir_in(&parent)?;
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&parent)?;
         account.give(folder.path())?;
         if account.reaches(folder.path()) {
             return Ok(folder.keep());
@@ -301,4 +333,33 @@ pub(super) fn abandon(home: &Path) -> anyhow::Result<()> {
 
 fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_that_had_to_move_is_swept_once_its_home_is_gone_and_no_sooner() {
+        let (temporary, account) = (tempfile::tempdir().unwrap(), Account::unprivileged().unwrap());
+        let folder = |name: &str| {
+            let folder = temporary.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            account.give(&folder).unwrap();
+            folder
+        };
+        let home = folder("home");
+        let [used, gone, unmarked] = ["used", "gone", "unmarked"].map(|name| folder(&format!("{PREFIX}{name}")));
+        let stranger = folder("stranger");
+        fs::write(home.join(MOVED), used.as_os_str().as_encoded_bytes()).unwrap();
+        fs::write(used.join(HOME), home.as_os_str().as_encoded_bytes()).unwrap();
+        for marked in [&gone, &stranger] {
+            fs::write(marked.join(HOME), temporary.path().join("nowhere").as_os_str().as_encoded_bytes()).unwrap();
+        }
+        sweep(temporary.path(), account);
+        assert_eq!([&used, &gone, &unmarked, &stranger].map(|folder| folder.exists()), [true, false, true, true]);
+        fs::remove_dir_all(&home).unwrap();
+        sweep(temporary.path(), account);
+        assert!(!used.exists());
+    }
 }

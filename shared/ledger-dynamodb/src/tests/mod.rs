@@ -10,7 +10,9 @@ use aws_sdk_dynamodb::config::{
 use aws_sdk_dynamodb::error::BoxError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_dynamodb::{Client, Config};
-use ledgerline_kernel::ports::{CommitError, EntityRead, LedgerAudit, LedgerRead, LedgerRow, LedgerScan, StateSink, StoreError};
+use ledgerline_kernel::ports::{
+    CommitError, EntityRead, LedgerAudit, LedgerRead, LedgerRow, LedgerScan, StateSink, StoreError,
+};
 use ledgerline_kernel::{Version, erase};
 use ledgerline_stores::{DynamoAt, LocalDynamo};
 use ledgerline_testkit::note::Note;
