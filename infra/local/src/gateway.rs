@@ -179,17 +179,22 @@ impl Shared {
         let request_id = ulid::Ulid::generate().to_string();
         let arrival = Arrival { request, body: &body, peer, request_id: &request_id, time: Utc::now() };
         let event = to_event(&arrival, route.pattern.key(), parameters).to_string();
-        let answer = match functions.invoke(&route.function, event).await {
-            Ok(answer) => answer,
+        let answered = functions.invoke(&route.function, event).await.map_err(anyhow::Error::from);
+        let answered = answered.and_then(|answer| to_response(&answer).context("the answer makes no sense"));
+        let mut response = match answered {
+            Ok(response) => {
+                let status = response.status();
+                if status.is_server_error() {
+                    let (function, method) = (&route.function, &request.method);
+                    tracing::warn!(function, request.id = request_id, "{method} {path} was answered with {status}");
+                }
+                response
+            }
             Err(error) => {
-                tracing::error!(function = route.function, request.id = request_id, "the function failed: {error}");
-                return message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+                tracing::error!(function = route.function, request.id = request_id, "{error:#}");
+                message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
             }
         };
-        let mut response = to_response(&answer).unwrap_or_else(|error| {
-            tracing::error!(function = route.function, request.id = request_id, "the answer makes no sense: {error:#}");
-            message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
-        });
         if let Ok(request_id) = request_id.parse() {
             response.headers_mut().entry("apigw-requestid").or_insert(request_id);
         }

@@ -149,6 +149,7 @@ async fn a_failing_function_is_an_internal_server_error_without_its_reason() {
     let request = Request::post("/api/v1/x").header(CONTENT_TYPE, "text/plain").body(Body::from("make it fail"));
     let response = gateway.answer(request.unwrap()).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(response.headers().contains_key("apigw-requestid"), "what to look for in the log");
     let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
     assert_eq!(body, r#"{"message":"Internal Server Error"}"#);
 }
