@@ -1,6 +1,7 @@
 //! The emulator as a process of its own, so that its CPU time is not taken for the client's.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
@@ -8,6 +9,8 @@ use aws_sdk_dynamodb::Client;
 use ledgerline_lambda::Config;
 use ledgerline_stores::{DynamoAt, LocalDynamo};
 use tokio::io::AsyncReadExt as _;
+
+const MEMORY: &str = "/dev/shm";
 
 /// A running emulator, ended when dropped.
 pub(crate) struct Emulator {
@@ -18,12 +21,12 @@ pub(crate) struct Emulator {
 impl Emulator {
     /// Starts this program once more, with these tables.
     pub(crate) fn start(tables: &[&str]) -> anyhow::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("emulator")
-            .args(tables)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        // In memory where there is such a place: a disk's moods are not to be measured.
+        if Path::new(MEMORY).is_dir() {
+            command.env("TMPDIR", MEMORY);
+        }
+        let mut child = command.arg("emulator").args(tables).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut endpoint = String::new();
         BufReader::new(child.stdout.take().context("the emulator has no output")?).read_line(&mut endpoint)?;
         Ok(Self { child, endpoint: endpoint.trim_end().to_owned() })
