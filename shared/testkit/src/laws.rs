@@ -1,4 +1,4 @@
-//! What must hold for every aggregate. [`given`](crate::given) checks the laws of states on its
+//! What must hold for every aggregate. [`given()`](crate::given()) checks the laws of states on its
 //! way; [`hold_for`] checks them all for a history of events.
 
 use ledgerline_kernel::{Aggregate, Domain, StoredEvent, canonical_json};

@@ -1,4 +1,4 @@
-//! What tests are written with: [`given`]/when/then for decisions, [`laws`] that every aggregate
+//! What tests are written with: [`given()`]/when/then for decisions, [`laws`] that every aggregate
 //! keeps, in-memory ports ([`MemoryLedger`], [`MemoryEntities`]) and the [`contract`] suites that
 //! these and the real adapters pass alike.
 //!
