@@ -14,8 +14,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from host import ask, free_port, start, stop, wait_until  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
-FUNCTIONS = sorted(path.name for path in (ROOT / "functions").iterdir() if path.is_dir())
-
 # In the order in which they make sense: the product is created, changed, deleted and restored.
 COMMANDS = ["create-product", "replace-product", "update-product", "change-price", "delete-product", "restore-product"]
 
@@ -37,9 +35,8 @@ def expect(what, found, wanted):
 
 
 def main():
+    # The host and the functions, so that the first invocation does not wait for a compiler.
     subprocess.run(["cargo", "build", "--locked"], cwd=ROOT, check=True)
-    # Built beforehand, so that the first invocation does not wait for a compiler.
-    subprocess.run(["cargo", "build", "--locked", *(f"-pledgerline-{name}" for name in FUNCTIONS)], cwd=ROOT, check=True)
     watch_port, port = free_port(), free_port()
     with tempfile.TemporaryDirectory(prefix="ledgerline-stack-") as data_dir:
         stack = start(
