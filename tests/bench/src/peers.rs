@@ -16,14 +16,8 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    pub(crate) fn command(
-        &self,
-        emulator: &Emulator,
-        commands: usize,
-        in_flight: usize,
-        rounds: usize,
-    ) -> anyhow::Result<()> {
-        let numbers = [commands, in_flight, rounds].map(|number| number.to_string());
+    pub(crate) fn command(&self, emulator: &Emulator, commands: usize, in_flight: usize) -> anyhow::Result<()> {
+        let numbers = [commands, in_flight].map(|number| number.to_string());
         self.run(emulator, "command", &numbers)
     }
 

@@ -1,5 +1,5 @@
 //! cqrs-es with dynamo-es under the load of `ledgerline-bench`, on its emulator. Called by it:
-//! `peers ENDPOINT command COMMANDS IN_FLIGHT ROUNDS`, `peers ENDPOINT history`,
+//! `peers ENDPOINT command COMMANDS IN_FLIGHT`, `peers ENDPOINT history`,
 //! `peers ENDPOINT conflict ROUNDS`.
 
 #[path = "../../src/calls.rs"]
@@ -35,30 +35,24 @@ async fn run() -> anyhow::Result<()> {
     let client = client(endpoint);
     create_events_table(&client).await?;
     match (what.as_str(), numbers.as_slice()) {
-        ("command", [commands, in_flight, rounds]) => command(&client, *commands, *in_flight, *rounds).await,
+        ("command", [commands, in_flight]) => command(&client, *commands, *in_flight).await,
         ("history", []) => history(&client).await,
         ("conflict", [rounds]) => conflict(&client, *rounds).await,
         _ => bail!("called by ledgerline-bench"),
     }
 }
 
-async fn command(client: &Client, commands: usize, in_flight: usize, rounds: usize) -> anyhow::Result<()> {
+async fn command(client: &Client, commands: usize, in_flight: usize) -> anyhow::Result<()> {
     let products = Products::of(client);
-    let [mut create, mut create_cpu, mut update, mut update_cpu] = std::array::from_fn(|_| Rounds::default());
-    // The first round warms up.
-    for round in 0..=rounds {
-        let created = measure(commands, in_flight, |number| products.create(format!("{round}-{number}"))).await?;
-        let updated = measure(commands, in_flight, |number| products.change_price(format!("{round}-{number}"), number));
-        let updated = updated.await?;
-        if round > 0 {
-            create.push(created.rate);
-            create_cpu.push(created.cpu_us);
-            update.push(updated.rate);
-            update_cpu.push(updated.cpu_us);
+    for (name, commands) in [("warming", commands / 10), ("measured", commands)] {
+        let id = |number| format!("{name}-{number}");
+        let created = measure(commands, in_flight, |number| products.create(id(number))).await?;
+        let updated = measure(commands, in_flight, |number| products.change_price(id(number), number)).await?;
+        if name == "measured" {
+            println!("create, per second {:.0}, client CPU us {:.0}", created.rate, created.cpu_us);
+            println!("update, per second {:.0}, client CPU us {:.0}", updated.rate, updated.cpu_us);
         }
     }
-    println!("create, per second {create}, client CPU us {create_cpu}");
-    println!("update, per second {update}, client CPU us {update_cpu}");
     Ok(())
 }
 
