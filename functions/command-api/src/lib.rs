@@ -1,13 +1,13 @@
-//! The function behind the routes that change entities: one HTTP request, one command.
+//! The function behind the routes that change entities, one HTTP request, one command, and behind those
+//! of administrators.
 
 use std::sync::Arc;
 
 use axum::Router;
 use ledgerline_app::{Commands, Projector, Registry};
-use ledgerline_lambda::{Config, StartupError, SystemEnvironment, authenticator, dynamodb_client};
-use ledgerline_ledger_dynamodb::{DynamoDataTable, DynamoLedger};
+use ledgerline_lambda::{Config, StartupError, SystemEnvironment, Upkeep, authenticator, postgres_views};
 use ledgerline_views_postgres::PostgresViews;
-use ledgerline_web::{Api, Authenticator, CursorKey};
+use ledgerline_web::{Admin, Api, Authenticator, CursorKey};
 
 /// What the function works with, built once per process.
 pub struct Deps {
@@ -17,23 +17,26 @@ pub struct Deps {
     pub commands: Commands,
     /// Brings the read models up to a command whose caller waits for it.
     pub projector: Projector,
+    /// What administrators may do with their tenant's read models.
+    pub admin: Admin,
     /// Verifies callers.
     pub authenticator: Arc<Authenticator>,
+    /// Signs cursors.
+    pub cursor_key: CursorKey,
 }
 
-/// Only callers who wait for the read models need any.
+/// Only callers who wait for the read models, and administrators, need any.
 const MAX_CONNECTIONS: u32 = 1;
 
 impl Deps {
-    /// Builds them as `LEDGER_TABLE`, `DATA_TABLE`, `DATABASE_URL`, `JWT_ISSUER`, `JWT_AUDIENCE`,
-    /// `JWKS_URL` and the SDK's own variables say. Nothing connects before it is needed.
+    /// Builds them as `LEDGER_TABLE`, `DATA_TABLE`, `DATABASE_URL`, `CURSOR_KEY`, `JWT_ISSUER`,
+    /// `JWT_AUDIENCE`, `JWKS_URL`, `STATE_BUCKET` and the SDK's own variables say. Nothing connects before
+    /// it is needed.
     ///
     /// # Errors
     /// [`StartupError`] names the variable that is missing or makes no sense.
     pub async fn from_config(config: &Config) -> Result<Self, StartupError> {
-        let views = PostgresViews::lazy(&config.required("DATABASE_URL")?, MAX_CONNECTIONS)
-            .map_err(|_| StartupError::invalid("DATABASE_URL", "is not a URL of a PostgreSQL database"))?;
-        Self::with_views(config, views).await
+        Self::with_views(config, postgres_views(config, MAX_CONNECTIONS)?).await
     }
 
     /// The same over views that others use too; `DATABASE_URL` is not read.
@@ -41,15 +44,12 @@ impl Deps {
     /// # Errors
     /// As [`Deps::from_config`].
     pub async fn with_views(config: &Config, views: PostgresViews) -> Result<Self, StartupError> {
-        let (ledger_table, data_table) = (config.required("LEDGER_TABLE")?, config.required("DATA_TABLE")?);
         let authenticator = authenticator(config)?;
-        let registry = Registry::shipped().map_err(|error| StartupError::Broken(error.to_string()))?;
-        let client = dynamodb_client(config).await;
-        let entities = DynamoDataTable::new(client.clone(), data_table);
-        let projector = Projector::new(registry.clone(), vec![Arc::new(entities), Arc::new(views)]);
-        let ledger = DynamoLedger::new(client, ledger_table);
-        let commands = Commands::new(Arc::new(ledger), Arc::new(SystemEnvironment));
-        Ok(Self { registry, commands, projector, authenticator })
+        let cursor_key = CursorKey::new(&config.required("CURSOR_KEY")?)
+            .map_err(|error| StartupError::invalid("CURSOR_KEY", format!("is too short: {error}")))?;
+        let Upkeep { registry, ledger, projector, maintenance, redrive, .. } = Upkeep::new(config, views).await?;
+        let commands = Commands::new(ledger, Arc::new(SystemEnvironment));
+        Ok(Self { registry, commands, projector, admin: Admin { maintenance, redrive }, authenticator, cursor_key })
     }
 }
 
@@ -60,9 +60,10 @@ pub fn service(deps: Deps) -> Router {
         commands: Some(deps.commands),
         projector: Some(deps.projector),
         queries: None,
+        summaries: None,
+        admin: Some(deps.admin),
         authenticator: deps.authenticator,
-        // There are no lists here, so no cursor is ever handed out.
-        cursor_key: CursorKey::ephemeral(),
+        cursor_key: deps.cursor_key,
     })
 }
 

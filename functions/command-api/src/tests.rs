@@ -14,10 +14,11 @@ use super::*;
 
 const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/command-api");
 
-const VARIABLES: [(&str, &str); 9] = [
+const VARIABLES: [(&str, &str); 10] = [
     ("LEDGER_TABLE", "ledger"),
     ("DATA_TABLE", "data"),
     ("DATABASE_URL", "postgres://localhost/ledgerline"),
+    ("CURSOR_KEY", "0123456789abcdef0123456789abcdef"),
     ("JWT_ISSUER", "https://issuer.example"),
     ("JWT_AUDIENCE", "ledgerline"),
     ("JWKS_URL", "https://issuer.example/jwks.json"),
@@ -80,7 +81,7 @@ async fn invoke(deps: Deps, event: Value) -> (Value, Value) {
 
 #[tokio::test]
 async fn a_missing_variable_is_named_at_start() {
-    for name in ["LEDGER_TABLE", "DATA_TABLE", "DATABASE_URL", "JWT_ISSUER", "JWT_AUDIENCE", "JWKS_URL"] {
+    for name in ["LEDGER_TABLE", "DATA_TABLE", "DATABASE_URL", "CURSOR_KEY", "JWT_ISSUER", "JWT_AUDIENCE", "JWKS_URL"] {
         let error = Deps::from_config(&config_without(name)).await.err();
         assert_eq!(error, Some(StartupError::Missing(name.to_owned())));
     }
@@ -116,7 +117,10 @@ async fn every_event_file_gets_its_answer() {
             registry: Registry::shipped().unwrap(),
             commands: Commands::new(Arc::new(ledger.clone()), Arc::new(SystemEnvironment)),
             projector: Projector::new(Registry::shipped().unwrap(), vec![Arc::new(entities.clone())]),
+            // Nobody asks it anything here.
+            admin: Deps::from_config(&config_without("")).await.unwrap().admin,
             authenticator: authenticator_of_events(),
+            cursor_key: CursorKey::ephemeral(),
         };
         let (response, body) = invoke(deps, event_file(name)).await;
         assert_eq!(response["statusCode"], json!(status), "{name}: {body}");

@@ -1,169 +1,281 @@
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter::Peekable;
+use std::time::{Duration, SystemTime};
+use std::vec::IntoIter;
 
-use futures::FutureExt;
-use ledgerline_app::Projector;
-use ledgerline_kernel::VersionItem;
-use ledgerline_kernel::ports::{Quarantine, StoreError, Strike};
-use ledgerline_lambda::stream::{BadRecord, BatchResponse, StreamBatch, StreamChange};
-use ledgerline_ledger_dynamodb::{ImageError, version_item};
+use ledgerline_app::{InTime, LARGE_STATES_AT_ONCE, LargeStates, ReadModelReport, UNREADABLE};
+use ledgerline_kernel::ports::{Poison, Quarantine, Strike, Taken};
+use ledgerline_kernel::{EntityKey, Version, VersionItem};
+use ledgerline_lambda::stream::{BatchResponse, StreamBatch, told_version};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::Deps;
 use crate::poison::poison_of;
+use crate::records::{Unread, whole};
 
-/// What the quarantine calls this function's work.
-const PROJECTION: &str = "data-sync";
+/// How long before the end no more is begun: what is under way needs time to come to its own.
+const MARGIN: Duration = Duration::from_secs(2);
 
-/// What became of the records of a batch, by index. Those in neither list are done with.
-#[derive(Default)]
-struct Outcome {
-    /// Could not be tried: a store is away. Nothing is wrong with them.
-    later: Vec<usize>,
-    /// Failed, and why.
-    bad: Vec<(usize, String)>,
+/// About how many records are projected at once.
+const SLICE: usize = 200;
+
+/// A record that tells of a version: its place in the batch, and the version as it is stored.
+struct Told {
+    index: usize,
+    item: VersionItem,
 }
 
-/// Projects what can be projected and asks for the rest again.
+/// Something that gets a strike, and the records that come again unless that was its last.
+struct Bad {
+    projection: String,
+    poison: Poison,
+    records: Vec<usize>,
+}
+
+/// What became of the records of a batch, by index. Those that are nowhere are done with.
+#[derive(Default)]
+struct Outcome {
+    /// Could not be tried: a store is away, or time is up. Nothing is wrong with them.
+    later: BTreeSet<usize>,
+    bad: Vec<Bad>,
+    /// What the read models have now.
+    taken: Vec<Taken>,
+}
+
+/// Projects what can be projected by `deadline` and asks for the rest again.
 ///
 /// While a store is away, everything that is not done comes again, however often: nothing counts
-/// against a record that the store may have failed. Otherwise a bad record gets a strike, and after
-/// the last one it is passed over.
+/// against a record that the store may have failed. Otherwise what a read model refuses gets a strike
+/// there, and after the last one it is passed over. What a later version of its entity has made up
+/// for is passed over at once.
 ///
 /// A record is named by its sequence number. One that has none, which DynamoDB never sends, can
 /// only be asked for with the whole batch, as an empty identifier does: that loses nobody, since
 /// its neighbours have been projected by then and projecting them again changes nothing.
 pub(crate) async fn project(
-    projector: &Projector,
-    quarantine: &dyn Quarantine,
+    deps: &Deps,
     event: &RawValue,
     batch: StreamBatch,
+    deadline: Option<SystemTime>,
 ) -> BatchResponse {
-    let mut good = Vec::new();
-    let mut unreadable = Vec::new();
+    let in_time = || deadline.is_none_or(|deadline| (deps.clock)() + MARGIN < deadline);
+    let (mut told, mut unread) = (Vec::new(), Vec::new());
     let mut numbers = Vec::with_capacity(batch.records.len());
     for (index, record) in batch.records.into_iter().enumerate() {
-        match read(projector, record.change) {
-            Ok(Some(item)) => good.push((index, item)),
+        match told_version(record.change) {
+            Ok(Some(item)) => told.push(Told { index, item }),
             Ok(None) => {}
-            Err(reason) => unreadable.push((index, reason)),
+            Err(untold) => unread.push((index, untold.to_string())),
         }
         numbers.push(record.sequence_number);
     }
-    let Outcome { later, mut bad } = apply(projector, good).await;
-    bad.extend(unreadable);
-    bad.sort_unstable();
-    let number_of = |index: usize| numbers.get(index).and_then(Option::as_deref);
-    for (index, reason) in &bad {
-        let number = number_of(*index).unwrap_or("unknown");
-        tracing::error!(stream.sequence_number = number, "a record cannot be projected: {reason}");
+    let mut delivery =
+        Delivery { deps, event, numbers, in_time: &in_time, outcome: Outcome::default(), no_large: None };
+    unread.into_iter().for_each(|(index, reason)| delivery.unreadable(index, &reason));
+    told.sort_by(|a, b| (&a.item.key, a.item.version).cmp(&(&b.item.key, b.item.version)));
+    let mut rest = told.into_iter().peekable();
+    while rest.peek().is_some() {
+        delivery.apply(next_slice(&mut rest)).await;
+    }
+
+    let Delivery { numbers, outcome: Outcome { later, mut bad, taken }, .. } = delivery;
+    bad.retain(|bad| !bad.is_made_up_for(&taken));
+    release(deps.quarantine.as_ref(), &taken).await;
+    for Bad { projection, poison, .. } in &bad {
+        tracing::error!(projection, record = poison.record, "cannot be projected: {}", poison.error);
     }
     let mut again = if later.is_empty() {
-        strike(quarantine, event, &bad, number_of).await
+        strike(deps.quarantine.as_ref(), bad).await
     } else {
-        bad.into_iter().map(|(index, _)| index).collect()
+        bad.into_iter().flat_map(|bad| bad.records).collect()
     };
     again.extend(later);
-    again.sort_unstable();
-    BatchResponse::failed(again.into_iter().map(number_of))
+    BatchResponse::failed(again.into_iter().map(|index| numbers.get(index).and_then(Option::as_deref)))
 }
 
-/// Gives each bad record a strike; gives the indexes of those that are to come again. While the
-/// quarantine is away, that is all of them.
-async fn strike<'a>(
-    quarantine: &dyn Quarantine,
-    event: &RawValue,
-    bad: &[(usize, String)],
-    number_of: impl Fn(usize) -> Option<&'a str>,
-) -> Vec<usize> {
-    let mut again = Vec::new();
-    for (done, (index, reason)) in bad.iter().enumerate() {
-        let poison = poison_of(event, *index, number_of(*index), reason);
-        match quarantine.strike(PROJECTION, &poison).await {
+/// All versions of an entity together, unless their large states are too much to be held at once.
+fn next_slice(rest: &mut Peekable<IntoIter<Told>>) -> Vec<Told> {
+    let (mut slice, mut bytes): (Vec<Told>, usize) = (Vec::new(), 0);
+    let joins = |slice: &[Told], bytes: usize, next: &Told| match slice.last() {
+        Some(last) => bytes <= LARGE_STATES_AT_ONCE && (slice.len() < SLICE || last.item.key == next.item.key),
+        None => true,
+    };
+    while let Some(next) = rest.next_if(|next| joins(&slice, bytes + LargeStates::bytes_beside(&next.item), next)) {
+        bytes += LargeStates::bytes_beside(&next.item);
+        slice.push(next);
+    }
+    slice
+}
+
+impl Bad {
+    /// Whether a version from then on has gone through: nothing is missing any more.
+    fn is_made_up_for(&self, taken: &[Taken]) -> bool {
+        self.poison.version.as_ref().is_some_and(|(key, version)| {
+            taken
+                .iter()
+                .any(|taken| taken.projection == self.projection && taken.key == *key && taken.version >= *version)
+        })
+    }
+}
+
+/// A batch on its way.
+struct Delivery<'a> {
+    deps: &'a Deps,
+    event: &'a RawValue,
+    /// The sequence number of each record.
+    numbers: Vec<Option<String>>,
+    in_time: InTime<'a>,
+    outcome: Outcome,
+    /// Why no more large states are asked for: so that small ones do not wait for a store that is away.
+    no_large: Option<String>,
+}
+
+impl Delivery<'_> {
+    async fn apply(&mut self, slice: Vec<Told>) {
+        let (mut items, mut indexes) = (Vec::with_capacity(slice.len()), Vec::with_capacity(slice.len()));
+        for Told { index, item } in slice {
+            match self.whole(item).await {
+                Ok(item) => {
+                    items.push(item);
+                    indexes.push(index);
+                }
+                Err(Unread::Later(reason)) => {
+                    tracing::warn!("a record cannot be read yet: {reason}");
+                    self.outcome.later.insert(index);
+                }
+                Err(Unread::Bad(reason)) => self.unreadable(index, &reason),
+            }
+        }
+        let projection = self.deps.projector.project(&items, self.in_time).await;
+        let entities = Entities::of(&items, &indexes);
+        for report in &projection.read_models {
+            entities.note(report, &mut self.outcome);
+        }
+        let later = &self.outcome.later;
+        let done =
+            entities.records.iter().filter(|(_, records)| records.iter().all(|(_, index)| !later.contains(index)));
+        let read = done.filter_map(|(key, records)| Some(taken(UNREADABLE, key, records.last()?.0)));
+        self.outcome.taken.extend(read.collect::<Vec<_>>());
+    }
+
+    async fn whole(&mut self, item: VersionItem) -> Result<VersionItem, Unread> {
+        let is_large = LargeStates::bytes_beside(&item) > 0;
+        if is_large && self.no_large.is_none() && !(self.in_time)() {
+            self.no_large = Some("out of time".to_owned());
+        }
+        if let Some(reason) = self.no_large.clone().filter(|_| is_large) {
+            return Err(Unread::Later(reason));
+        }
+        let read = whole(&self.deps.projector, &self.deps.large_states, item).await;
+        if let Err(Unread::Later(reason)) = &read {
+            self.no_large = Some(reason.clone());
+        }
+        read
+    }
+
+    fn unreadable(&mut self, index: usize, reason: &str) {
+        let number = self.numbers.get(index).and_then(Option::as_deref);
+        let poison = poison_of(self.event, index, number, reason);
+        self.outcome.bad.push(Bad { projection: UNREADABLE.to_owned(), poison, records: vec![index] });
+    }
+}
+
+/// The records of each entity: versions, oldest first, and places in the batch.
+struct Entities<'a> {
+    records: BTreeMap<&'a EntityKey, Vec<(Version, usize)>>,
+}
+
+impl<'a> Entities<'a> {
+    fn of(items: &'a [VersionItem], indexes: &[usize]) -> Self {
+        let mut records: BTreeMap<&EntityKey, Vec<(Version, usize)>> = BTreeMap::new();
+        for (item, index) in items.iter().zip(indexes) {
+            records.entry(&item.key).or_default().push((item.version, *index));
+        }
+        Self { records }
+    }
+
+    /// Notes what became of these entities in one read model.
+    fn note(&self, report: &ReadModelReport, outcome: &mut Outcome) {
+        let mut missing: BTreeSet<&EntityKey> = report.left.iter().chain(&report.forks).collect();
+        let left = report.left.iter().filter_map(|key| self.records.get(key)).flatten();
+        outcome.later.extend(left.map(|(_, index)| *index));
+        for refused in &report.refused {
+            missing.insert(&refused.key);
+            let records = self.records.get(&refused.key).map_or(&[][..], Vec::as_slice);
+            let poison = Poison {
+                record: refused.key.to_string(),
+                version: records.last().map(|(newest, _)| (refused.key.clone(), *newest)),
+                error: format!("at version {}: {}", refused.version, refused.reason),
+                // The ledger has it.
+                image: Value::Null,
+            };
+            let again = records.iter().filter(|(version, _)| *version >= refused.version);
+            let records = again.map(|(_, index)| *index).collect();
+            outcome.refused(Bad { projection: report.read_model.to_owned(), poison, records });
+        }
+        let held = self.records.iter().filter(|(key, _)| !missing.contains(*key));
+        outcome.taken.extend(held.filter_map(|(key, records)| Some(taken(report.read_model, key, records.last()?.0))));
+    }
+}
+
+impl Outcome {
+    /// An entity that comes in several slices gets one strike in each read model, as any other.
+    fn refused(&mut self, later: Bad) {
+        let same = |bad: &&mut Bad| bad.projection == later.projection && bad.poison.record == later.poison.record;
+        match self.bad.iter_mut().find(same) {
+            Some(bad) => {
+                bad.poison = later.poison;
+                bad.records.extend(later.records);
+            }
+            None => self.bad.push(later),
+        }
+    }
+}
+
+fn taken(projection: &str, key: &EntityKey, version: Version) -> Taken {
+    Taken { projection: projection.to_owned(), key: key.clone(), version }
+}
+
+/// Forgets what was noted against entities that have gone through. If that fails, it is made up for
+/// with their next version, or by a redrive.
+async fn release(quarantine: &dyn Quarantine, taken: &[Taken]) {
+    match quarantine.release(taken).await {
+        Ok(0) => {}
+        Ok(healed) => tracing::info!(healed, "quarantined no more: a later version went through"),
+        Err(error) => tracing::warn!("the quarantine was not looked at: {error}"),
+    }
+}
+
+/// Gives each bad one a strike; gives the records that are to come again. While the quarantine is
+/// away, those are the records of all.
+async fn strike(quarantine: &dyn Quarantine, bad: Vec<Bad>) -> BTreeSet<usize> {
+    let mut again = BTreeSet::new();
+    let mut is_away = false;
+    for Bad { projection, poison, records } in bad {
+        if is_away {
+            again.extend(records);
+            continue;
+        }
+        match quarantine.strike(&projection, &poison).await {
             Ok(Strike::Quarantined) => tracing::error!(
-                stream.sequence_number = poison.record,
+                projection,
+                record = poison.record,
                 entity.id = poison.version.as_ref().map(|(key, _)| key.to_string()),
                 entity.version = poison.version.as_ref().map(|(_, version)| version.number()),
-                "quarantined; the stream goes on without it: {reason}"
+                "quarantined; the stream goes on without it: {}",
+                poison.error
             ),
-            Ok(Strike::Again) => again.push(*index),
+            Ok(Strike::Again) => again.extend(records),
             Err(error) => {
                 // The others would wait for it in vain as well.
-                tracing::error!(stream.sequence_number = poison.record, "no strike was noted: {error}");
-                again.extend(bad.iter().skip(done).map(|(index, _)| *index));
-                break;
+                tracing::error!(record = poison.record, "no strike was noted: {error}");
+                is_away = true;
+                again.extend(records);
             }
         }
     }
     again
-}
-
-/// The version item that a record tells of; none where it tells of something else.
-fn read(projector: &Projector, change: Result<StreamChange, BadRecord>) -> Result<Option<VersionItem>, String> {
-    let image = match change {
-        Ok(StreamChange::Written(image)) => image,
-        // DynamoDB has dropped an item whose time to live was over; the entity is what it was.
-        Ok(StreamChange::Removed) => return Ok(None),
-        Err(bad) => return Err(bad.to_string()),
-    };
-    let read = catch_unwind(AssertUnwindSafe(|| {
-        let item = match version_item(image) {
-            Ok(item) => item,
-            Err(ImageError::OtherKind(_)) => return Ok(None),
-            Err(error @ ImageError::Unreadable(_)) => return Err(error.to_string()),
-        };
-        if item.computed_hash().as_ref() != Ok(&item.hash) {
-            return Err(format!("{}@{} does not have the hash of its content", item.key, item.version));
-        }
-        projector.check(&item).map_err(|bad| bad.to_string())?;
-        Ok(Some(item))
-    }));
-    read.unwrap_or_else(|_| Err("reading it panicked".to_owned()))
-}
-
-/// Why some items were not applied.
-enum Failure {
-    /// Not now; the same items may go through later.
-    Unavailable,
-    /// Not ever, because of at least one of them.
-    Poisoned(String),
-}
-
-/// Applies readable items, all at once if that is possible, else one by one, so that one that
-/// cannot be stored stops only itself.
-async fn apply(projector: &Projector, mut good: Vec<(usize, VersionItem)>) -> Outcome {
-    good.sort_by(|(_, a), (_, b)| (&a.key, a.version).cmp(&(&b.key, b.version)));
-    let (indexes, items): (Vec<usize>, Vec<VersionItem>) = good.into_iter().unzip();
-    let mut outcome = Outcome::default();
-    match attempt(projector, &items).await {
-        Ok(()) => return outcome,
-        Err(Failure::Unavailable) => return Outcome { later: indexes, ..outcome },
-        Err(Failure::Poisoned(_)) => {}
-    }
-    for (item, (done, index)) in items.chunks(1).zip(indexes.iter().enumerate()) {
-        match attempt(projector, item).await {
-            Ok(()) => {}
-            Err(Failure::Poisoned(reason)) => outcome.bad.push((*index, reason)),
-            Err(Failure::Unavailable) => {
-                outcome.later.extend(indexes.iter().skip(done));
-                break;
-            }
-        }
-    }
-    outcome
-}
-
-async fn attempt(projector: &Projector, items: &[VersionItem]) -> Result<(), Failure> {
-    match AssertUnwindSafe(projector.apply(items)).catch_unwind().await {
-        Ok(Ok(report)) => {
-            tracing::info!(rows.written = report.written, rows.unchanged = report.unchanged, "projected");
-            Ok(())
-        }
-        Ok(Err(error @ StoreError::Unavailable { .. })) => {
-            tracing::warn!(items = items.len(), "not projected, to be tried again: {error}");
-            Err(Failure::Unavailable)
-        }
-        Ok(Err(error @ StoreError::Rejected { .. })) => Err(Failure::Poisoned(error.to_string())),
-        Err(_) => Err(Failure::Poisoned("a read model panicked".to_owned())),
-    }
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use lambda_runtime::tower::ServiceExt;
 use lambda_runtime::{Context, LambdaEvent};
+use ledgerline_app::Projector;
 use ledgerline_app::Registry;
 use ledgerline_kernel::DynDomain;
-use ledgerline_kernel::ports::{Applied, Poison, StateSink};
+use ledgerline_kernel::ports::{Applied, QuarantineQuery, Quarantined, StateSink, StoreError};
 use ledgerline_testkit::note::Note;
 use ledgerline_testkit::{MemoryEntities, MemoryQuarantine, note_key, version_items};
 use serde_json::value::RawValue;
@@ -14,6 +15,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{Deps, service};
+
+#[path = "large_tests.rs"]
+mod large;
+#[path = "quarantine_tests.rs"]
+mod quarantine;
 
 /// What a sink does with a batch that holds an item of this sort key.
 #[derive(Clone, Copy)]
@@ -82,7 +88,7 @@ async fn invoke(sink: &Sink, records: &[Value]) -> Vec<String> {
 
 async fn invoke_for(registry: Registry, sink: &Sink, event: &Value) -> Vec<String> {
     let projector = Projector::new(registry, vec![Arc::new(sink.clone())]);
-    let deps = Deps { projector, quarantine: Arc::new(sink.quarantine.clone()) };
+    let deps = Deps::new(projector, Arc::new(sink.quarantine.clone()));
     let event = RawValue::from_string(event.to_string()).unwrap();
     let response = service(deps).oneshot(LambdaEvent::new(event, Context::default())).await.unwrap();
     response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
@@ -227,58 +233,41 @@ async fn a_store_that_goes_away_halfway_leaves_the_rest_for_later() {
     assert_eq!(sink.rows(), rows(&[("a", 1)]));
 }
 
-#[tokio::test]
-async fn a_bad_record_is_quarantined_after_three_deliveries_and_holds_up_nobody() {
-    for (what, bad) in bad_records() {
-        let sink = Sink::default();
-        for _ in 0..2 {
-            assert_eq!(invoke(&sink, &[good("6", "a"), bad.clone(), good("8", "z")]).await, ["7"], "{what}");
-            assert_eq!(sink.quarantine.all(), [], "{what}");
-        }
-        assert_eq!(invoke(&sink, std::slice::from_ref(&bad)).await, Vec::<String>::new(), "{what}");
-        let image = bad["dynamodb"].get("NewImage").unwrap_or(&bad);
-        let quarantined = sink.quarantine.all();
-        assert_eq!((quarantined.len(), &*quarantined[0].record, &quarantined[0].image), (1, "7", image), "{what}");
-        assert_ne!(quarantined[0].error, "", "{what}");
-    }
-}
-
-#[tokio::test]
-async fn what_a_bad_record_was_about_is_kept_if_its_keys_can_be_read() {
+/// Invokes the function with 900 notes at noon, each call to the read model taking 10 seconds; gives
+/// how many came through and how many come again.
+async fn invoke_with_seconds_left(seconds: u64) -> (usize, usize) {
+    let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let sink = Sink::default();
-    let bad = json!({"eventName": "INSERT", "dynamodb": {
-        "SequenceNumber": "7", "Keys": {"pk": {"S": "NOTE#acme"}, "sk": {"S": "a%40b@0000000009"}},
-    }});
-    for _ in 0..3 {
-        invoke(&sink, std::slice::from_ref(&bad)).await;
+    let projector = Projector::new(Registry::default().with::<Note>().unwrap(), vec![Arc::new(sink.clone())]);
+    let mut deps = Deps::new(projector, Arc::new(sink.quarantine.clone()));
+    let calls = Arc::clone(&sink.batches);
+    deps.clock = Arc::new(move || noon + Duration::from_secs(10 * *calls.lock().unwrap() as u64));
+    let mut records: Vec<Value> = (0..900).map(|number| good(&number.to_string(), &format!("n{number}"))).collect();
+    records.push(record("bad", &json!({})));
+    let event = RawValue::from_string(json!({"Records": records}).to_string()).unwrap();
+    let mut context = Context::default();
+    context.deadline = u64::try_from(
+        (noon + Duration::from_secs(seconds)).duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis(),
+    )
+    .unwrap();
+    let response = service(deps.clone()).oneshot(LambdaEvent::new(event, context)).await.unwrap();
+    let again: BTreeSet<String> =
+        response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
+    assert!(again.contains("bad"));
+    let rows: BTreeSet<(String, u64)> = sink.rows().into_iter().collect();
+    for number in 0..900 {
+        let is_there = rows.contains(&(format!("n{number}"), 1));
+        assert_ne!(is_there, again.contains(&number.to_string()), "{number} is neither done nor comes again");
     }
-    let (key, version) = sink.quarantine.all()[0].version.clone().unwrap();
-    assert_eq!((key.to_string(), version.number()), ("NOTE#acme#a%40b".to_owned(), 9));
+    (rows.len(), again.len() - 1)
 }
 
 #[tokio::test]
-async fn a_record_without_a_number_is_quarantined_too() {
-    let sink = Sink::default();
-    for expected in [vec![""], vec![""], vec![]] {
-        assert_eq!(invoke(&sink, &[json!({"eventName": "INSERT"})]).await, expected);
+async fn no_more_is_begun_two_seconds_before_the_deadline_and_what_is_left_comes_again() {
+    for (seconds, slices) in [(1, 0), (2, 0), (3, 1), (12, 1), (13, 2), (32, 3), (33, 4)] {
+        assert_eq!(invoke_with_seconds_left(seconds).await, (slices * SLICE, 900 - slices * SLICE), "{seconds} s");
     }
-    assert_eq!(sink.quarantine.all().len(), 1);
-}
-
-#[tokio::test]
-async fn an_entity_that_a_store_refuses_is_quarantined_and_what_it_was_before_is_kept() {
-    for trouble in [Trouble::Rejects("b"), Trouble::Panics("b"), Trouble::RejectsVersion("b", 2)] {
-        let sink = Sink::with(&[trouble]);
-        let records = [good("1", "b"), good("2", "c"), record("3", &image("b", 2))];
-        let expected: &[&str] = if matches!(trouble, Trouble::RejectsVersion(..)) { &["3"] } else { &["1", "3"] };
-        for _ in 0..2 {
-            assert_eq!(invoke(&sink, &records).await, expected);
-        }
-        assert_eq!(invoke(&sink, &records).await, Vec::<String>::new());
-        assert_eq!(sink.quarantine.all().len(), expected.len());
-        let kept: &[_] = if expected.len() == 1 { &[("b", 1), ("c", 1)] } else { &[("c", 1)] };
-        assert_eq!(sink.rows(), rows(kept));
-    }
+    assert_eq!(invoke_with_seconds_left(60).await, (900, 0));
 }
 
 #[tokio::test]
@@ -291,31 +280,6 @@ async fn however_long_a_store_is_away_nothing_is_quarantined() {
     sink.troubles.clear();
     assert_eq!(invoke(&sink, &records).await, ["2"], "the first strike of the bad one");
     assert_eq!((sink.rows(), sink.quarantine.all().len()), (rows(&[("a", 1)]), 0));
-}
-
-/// A quarantine that cannot be reached.
-struct Away;
-
-#[async_trait]
-impl Quarantine for Away {
-    async fn strike(&self, _: &str, _: &Poison) -> Result<Strike, StoreError> {
-        Err(StoreError::Unavailable { store: "quarantine", reason: "it is away".to_owned() })
-    }
-}
-
-#[tokio::test]
-async fn while_the_quarantine_is_away_bad_records_come_again() {
-    let sink = Sink::default();
-    let projector = Projector::new(Registry::default().with::<Note>().unwrap(), vec![Arc::new(sink.clone())]);
-    let deps = Deps { projector, quarantine: Arc::new(Away) };
-    let event = json!({"Records": [record("1", &json!({})), good("2", "a"), record("3", &json!({}))]});
-    for _ in 0..5 {
-        let event = RawValue::from_string(event.to_string()).unwrap();
-        let response = service(deps.clone()).oneshot(LambdaEvent::new(event, Context::default())).await.unwrap();
-        let again: Vec<_> = response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
-        assert_eq!(again, ["1", "3"]);
-    }
-    assert_eq!(sink.rows(), rows(&[("a", 1)]));
 }
 
 #[tokio::test]
@@ -331,7 +295,7 @@ async fn delivering_a_batch_again_changes_nothing() {
 #[tokio::test]
 async fn an_event_without_records_fails_as_a_whole() {
     let projector = Projector::new(Registry::default(), vec![]);
-    let deps = Deps { projector, quarantine: Arc::new(MemoryQuarantine::default()) };
+    let deps = Deps::new(projector, Arc::new(MemoryQuarantine::default()));
     let event = RawValue::from_string("{}".to_owned()).unwrap();
     assert!(service(deps).oneshot(LambdaEvent::new(event, Context::default())).await.is_err());
 }
@@ -365,4 +329,8 @@ async fn every_event_file_gets_its_answer() {
     let files = std::fs::read_dir(EVENTS).unwrap().map(|file| file.unwrap().path());
     let files: BTreeSet<String> = files.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
     assert_eq!(files, event_cases().into_iter().map(|(name, ..)| name.to_owned()).collect());
+}
+
+fn everything() -> QuarantineQuery {
+    QuarantineQuery { tenant: None, entity: None, after: None, limit: 100 }
 }

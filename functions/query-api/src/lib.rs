@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use ledgerline_app::{Queries, Registry};
-use ledgerline_lambda::{Config, StartupError, authenticator, dynamodb_client};
+use ledgerline_kernel::ports::SummaryRead;
+use ledgerline_lambda::{
+    Config, StartupError, SystemEnvironment, authenticator, dynamodb_client, large_states, postgres_views,
+};
 use ledgerline_ledger_dynamodb::{DynamoDataTable, DynamoLedger};
 use ledgerline_views_postgres::PostgresViews;
 use ledgerline_web::{Api, Authenticator, CursorKey};
@@ -17,6 +20,8 @@ pub struct Deps {
     pub queries: Queries,
     /// Verifies callers.
     pub authenticator: Arc<Authenticator>,
+    /// Reads the sums of delta projections.
+    pub summaries: Arc<dyn SummaryRead>,
     /// Signs the cursors of lists.
     pub cursor_key: CursorKey,
 }
@@ -26,14 +31,12 @@ const MAX_CONNECTIONS: u32 = 1;
 
 impl Deps {
     /// Builds them as `LEDGER_TABLE`, `DATA_TABLE`, `DATABASE_URL`, `CURSOR_KEY`, `JWT_ISSUER`,
-    /// `JWT_AUDIENCE`, `JWKS_URL` and the SDK's own variables say.
+    /// `JWT_AUDIENCE`, `JWKS_URL`, `STATE_BUCKET` and the SDK's own variables say.
     ///
     /// # Errors
     /// [`StartupError`] names the variable that is missing or makes no sense.
     pub async fn from_config(config: &Config) -> Result<Self, StartupError> {
-        let views = PostgresViews::lazy(&config.required("DATABASE_URL")?, MAX_CONNECTIONS)
-            .map_err(|_| StartupError::invalid("DATABASE_URL", "is not a URL of a PostgreSQL database"))?;
-        Self::with_views(config, views).await
+        Self::with_views(config, postgres_views(config, MAX_CONNECTIONS)?).await
     }
 
     /// The same over views that others use too; `DATABASE_URL` is not read.
@@ -47,10 +50,13 @@ impl Deps {
         let authenticator = authenticator(config)?;
         let registry = Registry::shipped().map_err(|error| StartupError::Broken(error.to_string()))?;
         let client = dynamodb_client(config).await;
-        let ledger = DynamoLedger::new(client.clone(), ledger_table);
-        let entities = DynamoDataTable::new(client, data_table);
-        let queries = Queries::new(Arc::new(ledger), Arc::new(entities), Arc::new(views));
-        Ok(Self { registry, queries, authenticator, cursor_key })
+        let large = large_states(config, &registry)?;
+        let ledger = large.over(DynamoLedger::new(client.clone(), ledger_table));
+        let entities = large.over(DynamoDataTable::new(client, data_table));
+        let environment = Arc::new(SystemEnvironment);
+        let views = Arc::new(views);
+        let queries = Queries::new(Arc::new(ledger), Arc::new(entities), views.clone(), environment);
+        Ok(Self { registry, queries, summaries: views, authenticator, cursor_key })
     }
 }
 
@@ -59,8 +65,10 @@ pub fn service(deps: Deps) -> Router {
     ledgerline_web::router(Api {
         registry: deps.registry,
         commands: None,
+        admin: None,
         projector: None,
         queries: Some(deps.queries),
+        summaries: Some(deps.summaries),
         authenticator: deps.authenticator,
         cursor_key: deps.cursor_key,
     })

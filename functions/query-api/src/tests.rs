@@ -7,8 +7,8 @@ use lambda_http::tower::ServiceExt;
 use lambda_http::{Context, LambdaEvent};
 use ledgerline_app::{Caller, CommandRequest, Commands, Projector, RequestOrigin};
 use ledgerline_kernel::Action;
-use ledgerline_lambda::{SystemEnvironment, http};
-use ledgerline_testkit::{MemoryEntities, MemoryLedger};
+use ledgerline_lambda::http;
+use ledgerline_testkit::{MemoryDeltas, MemoryEntities, MemoryLedger};
 use ledgerline_web::{AuthConfig, KeySource, KeySourceError};
 use serde_json::{Value, json};
 
@@ -125,8 +125,10 @@ async fn deps_with_ring() -> Deps {
     Commands::new(Arc::new(ledger.clone()), Arc::new(SystemEnvironment)).execute(create).await.unwrap();
     let projector = Projector::new(registry.clone(), vec![Arc::new(entities.clone())]);
     projector.apply(&ledger.all()).await.unwrap();
-    let queries = Queries::new(Arc::new(ledger), Arc::new(entities.clone()), Arc::new(entities));
-    Deps { registry, queries, authenticator: authenticator_of_events(), cursor_key: CursorKey::ephemeral() }
+    let environment = Arc::new(SystemEnvironment);
+    let queries = Queries::new(Arc::new(ledger), Arc::new(entities.clone()), Arc::new(entities), environment);
+    let summaries = Arc::new(MemoryDeltas::default());
+    Deps { registry, queries, summaries, authenticator: authenticator_of_events(), cursor_key: CursorKey::ephemeral() }
 }
 
 #[tokio::test]

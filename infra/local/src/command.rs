@@ -16,8 +16,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
 use crate::banner;
+use crate::diagnose::{self, Diagnose};
 use crate::host::{Host, HostOptions, Serving};
 use crate::issuer::{Claims, IssuerKey};
+use crate::operate::{Operation, Place, operate_blocking};
+use crate::quarantine::{self, Action, Quarantine};
+use crate::rebuild::{self, Rebuild};
+use crate::reconcile::{self, Reconcile, Resync};
 use crate::verify;
 
 /// The exit status of a process that Ctrl-C ended.
@@ -63,6 +68,16 @@ enum Command {
     Token(TokenArgs),
     /// Check the ledger: versions, hashes, states against events, unique values; exits with 1 on a defect
     Verify(VerifyArgs),
+    /// Say how the read models are, and what to do; exits with 0 only when there is nothing to do
+    Diagnose(Diagnose),
+    /// Compare the read models with the ledger, and take from it what differs
+    Reconcile(Reconcile),
+    /// Project a domain's entities again from the ledger, also those that do not seem to differ
+    Resync(Resync),
+    /// List what the projections could not take, or try it again
+    Quarantine(Quarantine),
+    /// Make a domain's Postgres tables anew from the ledger while writes go on; started again, it goes on where it was
+    Rebuild(Rebuild),
 }
 
 #[derive(Debug, Args)]
@@ -130,6 +145,23 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Some(Command::Token(token)) => print_token(cli, token).map(|()| ExitCode::SUCCESS),
         Some(Command::Verify(args)) => verify_ledger(cli, args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Rebuild(rebuild)) => operated(cli, rebuild, rebuild.template.clone(), rebuild::text, |_| Ok(())),
+        Some(Command::Diagnose(diagnose)) => {
+            operated(cli, diagnose, diagnose.template.clone(), diagnose::text, diagnose::verdict)
+        }
+        Some(Command::Reconcile(reconcile)) => {
+            operated(cli, reconcile, reconcile.template.clone(), reconcile::text, reconcile::verdict)
+        }
+        Some(Command::Resync(resync)) => {
+            operated(cli, resync, resync.template.clone(), reconcile::text, reconcile::verdict)
+        }
+        Some(Command::Quarantine(Quarantine { action: Action::List(list) })) => {
+            operated(cli, list, list.which.template.clone(), quarantine::list_text, |_| Ok(()))
+        }
+        Some(Command::Quarantine(Quarantine { action: Action::Redrive(redrive) })) => {
+            let template = redrive.which.template.clone();
+            operated(cli, redrive, template, quarantine::redrive_text, quarantine::redrive_verdict)
+        }
         Some(Command::Stack(stack)) => {
             let options = cli.host_options(&stack.host, Serving::Watch(stack.watch.clone()));
             run_host(options, false, cli.json)
@@ -162,6 +194,17 @@ impl Cli {
         }
     }
 
+    /// Where an operator's command runs.
+    fn place(&self, template: Option<PathBuf>) -> Place {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Place {
+            data_dir: self.data_dir.clone(),
+            template,
+            host_url: variable("LEDGERLINE_URL"),
+            database_url: variable("DATABASE_URL"),
+        }
+    }
+
     fn host_options(&self, host: &HostArgs, serving: Serving) -> HostOptions {
         HostOptions {
             port: host.port,
@@ -186,6 +229,19 @@ fn print_token(cli: &Cli, args: &TokenArgs) -> anyhow::Result<()> {
         true => print(&serde_json::json!({ "token": token }).to_string()),
         false => print(&token),
     }
+}
+
+/// Runs an operation and prints what it says; fails after that if it did not all work out.
+fn operated<O: Operation>(
+    cli: &Cli,
+    operation: &O,
+    template: Option<PathBuf>,
+    text: impl Fn(&O::Report) -> String,
+    verdict: impl Fn(&O::Report) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
+    let report = operate_blocking(operation, &cli.place(template))?;
+    print(&if cli.json { serde_json::to_string(&report)? } else { text(&report) })?;
+    verdict(&report).map(|()| ExitCode::SUCCESS)
 }
 
 fn verify_ledger(cli: &Cli, args: &VerifyArgs) -> anyhow::Result<()> {

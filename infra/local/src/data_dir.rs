@@ -26,6 +26,9 @@ pub struct HostRecord {
     pub url: String,
     /// Its DynamoDB.
     pub dynamodb: String,
+    /// Its S3.
+    #[serde(default)]
+    pub s3: String,
     /// Its Postgres.
     pub database: String,
 }
@@ -213,6 +216,7 @@ mod tests {
             pid: 4711,
             url: "http://127.0.0.1:3000".to_owned(),
             dynamodb: String::new(),
+            s3: String::new(),
             database: String::new(),
         };
         held.record(&record).unwrap();
@@ -251,7 +255,13 @@ mod tests {
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(dir.path()) & 0o066, 0);
         dir.lasting("id").unwrap();
-        let record = HostRecord { pid: 1, url: String::new(), dynamodb: String::new(), database: String::new() };
+        let record = HostRecord {
+            pid: 1,
+            url: String::new(),
+            dynamodb: String::new(),
+            s3: String::new(),
+            database: String::new(),
+        };
         dir.record(&record).unwrap();
         crate::issuer::IssuerKey::of_data_dir(dir.path()).unwrap();
         for name in ["id", RECORD, "issuer.pem"] {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use lambda_runtime::{Context, LambdaEvent};
@@ -41,13 +41,13 @@ impl InProcess {
         let service = Mutex::new(service);
         let handler = move |event: String| -> Answer {
             let service = service.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            Box::pin(call(service, event))
+            Box::pin(call(service, event, timeout))
         };
         self.functions.insert(binary.to_owned(), (timeout, Box::new(handler)));
     }
 }
 
-async fn call<E, S>(service: S, event: String) -> Result<String, InvokeError>
+async fn call<E, S>(service: S, event: String, timeout: Duration) -> Result<String, InvokeError>
 where
     E: DeserializeOwned,
     S: Service<LambdaEvent<E>>,
@@ -57,6 +57,8 @@ where
     let payload = serde_json::from_str(&event).map_err(|error| failed(format!("it cannot read the event: {error}")))?;
     let mut context = Context::default();
     context.request_id = ulid::Ulid::generate().to_string();
+    let deadline = (SystemTime::now() + timeout).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    context.deadline = deadline.as_millis().try_into().unwrap_or(u64::MAX);
     let answer = service.oneshot(LambdaEvent::new(payload, context)).await.map_err(failed)?;
     serde_json::to_string(&answer).map_err(failed)
 }

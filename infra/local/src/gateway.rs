@@ -30,6 +30,9 @@ use event::{Arrival, raw_path, to_event, to_response};
 /// API Gateway's limit on a request body, in bytes.
 const BODY_LIMIT: usize = 10 * 1024 * 1024;
 
+/// Where the host's own routes are, away from those of the template.
+const OWN_PATHS: &str = "/_ledgerline/";
+
 /// How long open requests may take once the gateway stops.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -54,6 +57,8 @@ struct Shared {
     keys: KeySet,
     /// Set once everything is up.
     functions: OnceLock<Arc<dyn Invoke>>,
+    /// The routes of the host itself, below [`OWN_PATHS`].
+    operators: OnceLock<Router>,
 }
 
 impl Door {
@@ -81,7 +86,7 @@ impl Gateway {
     /// [`ready`](Self::ready).
     #[must_use]
     pub fn start(door: Door, routes: Vec<Route>, keys: KeySet) -> Self {
-        let shared = Arc::new(Shared { routes, keys, functions: OnceLock::new() });
+        let shared = Arc::new(Shared { routes, keys, functions: OnceLock::new(), operators: OnceLock::new() });
         let router = Router::new()
             .route("/.well-known/jwks.json", get(jwks))
             .route("/.well-known/openid-configuration", get(openid_configuration))
@@ -103,6 +108,13 @@ impl Gateway {
     pub fn ready(&self, functions: Arc<dyn Invoke>) {
         if self.shared.functions.set(functions).is_err() {
             tracing::debug!("the gateway was ready before");
+        }
+    }
+
+    /// Hands over the host's own routes, which are below `/_ledgerline/` and look after themselves.
+    pub fn admit_operators(&self, operators: Router) {
+        if self.shared.operators.set(operators).is_err() {
+            tracing::debug!("operators were admitted before");
         }
     }
 
@@ -151,6 +163,11 @@ async fn handle(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response<Body> {
+    if request.uri().path().starts_with(OWN_PATHS)
+        && let Some(operators) = shared.operators.get()
+    {
+        return operators.clone().oneshot(request).await.into_response();
+    }
     let (request, body) = request.into_parts();
     let mut response = shared.answer(peer, &request, body).await;
     if let Some(cors) = shared.cors() {

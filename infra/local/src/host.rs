@@ -9,11 +9,14 @@ use anyhow::Context as _;
 use axum::body::Body;
 use axum::http::{Request, Response};
 use ledgerline_lambda::{Config, http};
-use ledgerline_stores::PostgresKind;
+use ledgerline_stores::{PostgresKind, Queues};
 use ledgerline_views_postgres::PostgresViews;
 use sqlx::PgPool;
 use url::Url;
-use {ledgerline_command_api as command_api, ledgerline_data_sync as data_sync, ledgerline_query_api as query_api};
+use {
+    ledgerline_command_api as command_api, ledgerline_data_sync as data_sync, ledgerline_event_relay as event_relay,
+    ledgerline_query_api as query_api, ledgerline_reconcile as reconcile,
+};
 
 use crate::banner::TENANT;
 use crate::data_dir::{DataDir, HostRecord};
@@ -21,7 +24,9 @@ use crate::event_source::Invoke;
 use crate::functions::InProcess;
 use crate::gateway::{Door, Gateway};
 use crate::issuer::{AUDIENCE, Claims, ISSUER, IssuerKey, KeySet};
-use crate::mappings::Mappings;
+use crate::mappings::{Mappings, MappingsReader};
+use crate::messaging;
+use crate::operate::{self, Site};
 use crate::seed::{self, Seeded};
 use crate::stack::{WatchServer, env_file};
 use crate::stores::Stores;
@@ -29,6 +34,9 @@ use crate::template::{Function, Scope, Template};
 
 /// How long the printed token is good for.
 const TOKEN_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// Connections for operators, where the functions' own are in other processes.
+const OPERATOR_CONNECTIONS: u32 = 2;
 
 /// What to run, and how.
 #[derive(Debug, Clone)]
@@ -102,8 +110,9 @@ impl Host {
         let gateway = Gateway::start(door, routes, keys);
 
         let stores = Stores::start(&dir, options.database_url.clone(), &template).await?;
-        let settings = Settings::new(&template, &gateway, &dir, &stores)?;
-        stores.ensure_read_models(&Config::new(lookup(settings.all()?))).await?;
+        let settings = Settings::new(&template, &gateway.url(), &dir, &stores)?;
+        let config = Config::new(lookup(settings.all()?));
+        stores.ensure_read_models(&config).await?;
         let mut env_path = None;
         let functions: Arc<dyn Invoke> = match &options.serving {
             Serving::InProcess => Arc::new(build_functions(&settings, &stores).await?),
@@ -114,11 +123,19 @@ impl Host {
             }
         };
         let mappings = Mappings::start(&template, &stores, &dir, &functions).await?;
+        let views = match &options.serving {
+            Serving::InProcess => PostgresViews::new(stores.pool.clone()),
+            Serving::Watch(_) => PostgresViews::lazy(stores.postgres.url(), OPERATOR_CONNECTIONS)?,
+        };
+        let site = Site::new(&config, views, dir.path()).await?.beside(mappings.reader());
+        let operators = operate::router(site, &dir)?;
+        gateway.admit_operators(operators.merge(operate::for_operators(mappings.reader().router(), &dir)?));
         gateway.ready(functions);
         let record = HostRecord {
             pid: std::process::id(),
             url: gateway.url(),
             dynamodb: stores.dynamo.endpoint().to_owned(),
+            s3: stores.s3.endpoint().to_owned(),
             database: stores.postgres.url().to_owned(),
         };
         dir.record(&record)?;
@@ -146,6 +163,24 @@ impl Host {
     /// If a mapping has ended.
     pub async fn caught_up(&self) -> anyhow::Result<()> {
         self.mappings.caught_up().await
+    }
+
+    /// Says what the event source mappings and schedules do, and has schedules run now.
+    #[must_use]
+    pub fn mappings(&self) -> MappingsReader {
+        self.mappings.reader()
+    }
+
+    /// Its queues, which are in memory.
+    #[must_use]
+    pub fn queues(&self) -> Queues {
+        self.stores.messaging.queues()
+    }
+
+    /// Where SNS and SQS are.
+    #[must_use]
+    pub fn messaging(&self) -> &str {
+        self.stores.messaging.endpoint()
     }
 
     /// Answers a request that comes from this process the way of one that comes over the network.
@@ -237,6 +272,9 @@ fn say_what_is_missing(template: &Template) {
     if !template.not_local.is_empty() {
         tracing::info!("not run here, though {} has them: {}", template.origin, template.not_local.join(", "));
     }
+    if !template.queues.is_empty() {
+        tracing::info!("queues and topics are kept in memory: what is in a queue is gone after a restart");
+    }
 }
 
 /// What the functions find in their environment.
@@ -247,30 +285,32 @@ struct Settings<'a> {
 }
 
 impl<'a> Settings<'a> {
-    fn new(template: &'a Template, gateway: &Gateway, dir: &DataDir, stores: &Stores) -> anyhow::Result<Self> {
+    fn new(template: &'a Template, url: &str, dir: &DataDir, stores: &Stores) -> anyhow::Result<Self> {
         let parameters = [
             ("JwtIssuer", ISSUER.to_owned()),
             ("JwtAudience", AUDIENCE.to_owned()),
-            ("JwksUrl", format!("{}/.well-known/jwks.json", gateway.url())),
+            ("JwksUrl", format!("{url}/.well-known/jwks.json")),
             ("DatabaseUrl", stores.postgres.url().to_owned()),
             ("CursorKey", dir.lasting("cursor-key")?),
         ];
         let local = [
             ("AWS_ENDPOINT_URL_DYNAMODB", stores.dynamo.endpoint()),
+            ("AWS_ENDPOINT_URL_SNS", stores.messaging.endpoint()),
+            ("AWS_ENDPOINT_URL_SQS", stores.messaging.endpoint()),
+            ("AWS_ENDPOINT_URL_S3", stores.s3.endpoint()),
             ("AWS_REGION", "us-east-1"),
             ("AWS_ACCESS_KEY_ID", "local"),
             ("AWS_SECRET_ACCESS_KEY", "local"),
             // A token of a key that was made a moment ago is good at once.
             ("JWKS_MIN_REFETCH_SECONDS", "0"),
         ];
-        Ok(Self {
-            template,
-            scope: Scope {
-                parameters: parameters.map(|(name, value)| (name.to_owned(), value)).into(),
-                resources: template.table_names(),
-            },
-            local: local.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-        })
+        let mut scope = Scope {
+            parameters: parameters.map(|(name, value)| (name.to_owned(), value)).into(),
+            resources: template.resource_names(),
+            ..Scope::default()
+        };
+        messaging::add_to(&mut scope, template, &stores.messaging);
+        Ok(Self { template, scope, local: local.map(|(name, value)| (name.to_owned(), value.to_owned())).into() })
     }
 
     fn of(&self, function: &Function) -> anyhow::Result<BTreeMap<String, String>> {
@@ -287,6 +327,11 @@ impl<'a> Settings<'a> {
         }
         Ok(all)
     }
+}
+
+/// All functions' settings in one, for what runs beside them and not behind the gateway.
+pub(crate) fn config_of(template: &Template, dir: &DataDir, stores: &Stores) -> anyhow::Result<Config> {
+    Ok(Config::new(lookup(Settings::new(template, "", dir, stores)?.all()?)))
 }
 
 /// Builds the functions that this binary contains, as the template sets them up.
@@ -306,9 +351,17 @@ async fn build_functions(settings: &Settings<'_>, stores: &Stores) -> anyhow::Re
                 let deps = query_api::Deps::with_views(&config, views()).await.with_context(cannot_start)?;
                 functions.add(binary, timeout, http::service(query_api::service(deps)));
             }
+            "event-relay" => {
+                let deps = event_relay::Deps::from_config(&config).await.with_context(cannot_start)?;
+                functions.add(binary, timeout, event_relay::service(deps));
+            }
             "data-sync" => {
                 let deps = data_sync::Deps::with_views(&config, views()).await.with_context(cannot_start)?;
                 functions.add(binary, timeout, data_sync::service(deps));
+            }
+            "reconcile" => {
+                let deps = reconcile::Deps::with_views(&config, views()).await.with_context(cannot_start)?;
+                functions.add(binary, timeout, reconcile::service(deps));
             }
             _ => tracing::warn!(
                 "{} names the function {binary}, which this host does not contain",

@@ -6,17 +6,7 @@ use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
 use super::*;
-
-fn options(data_dir: &Path) -> HostOptions {
-    HostOptions {
-        port: 0,
-        data_dir: data_dir.to_owned(),
-        ephemeral: false,
-        template: None,
-        database_url: None,
-        serving: Serving::InProcess,
-    }
-}
+use crate::host_fixture::options;
 
 async fn call(host: &Host, method: &str, path: &str, body: Value) -> (u16, Value) {
     let request = Request::builder()

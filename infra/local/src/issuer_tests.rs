@@ -40,6 +40,8 @@ async fn status(keys: KeySet, token: &str) -> StatusCode {
         commands: Some(Commands::new(Arc::new(MemoryLedger::default()), Arc::new(SystemEnvironment))),
         projector: None,
         queries: None,
+        summaries: None,
+        admin: None,
         authenticator: Arc::new(authenticator),
         cursor_key: CursorKey::ephemeral(),
     });

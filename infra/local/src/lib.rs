@@ -3,14 +3,23 @@
 pub mod banner;
 pub mod command;
 pub mod data_dir;
+pub mod diagnose;
 pub mod event_source;
 pub mod functions;
 pub mod gateway;
 pub mod host;
+#[cfg(test)]
+mod host_fixture;
 pub mod issuer;
 pub mod mappings;
+pub mod messaging;
+pub mod operate;
+pub mod quarantine;
 pub mod read_model;
+pub mod rebuild;
+pub mod reconcile;
 pub mod routes;
+pub mod schedules;
 pub mod seed;
 pub mod stack;
 pub mod stores;

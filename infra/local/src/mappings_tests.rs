@@ -14,8 +14,15 @@ use ledgerline_stores::{DynamoAt, LocalDynamo};
 use ledgerline_testkit::note::Note;
 use ledgerline_testkit::{MemoryEntities, MemoryQuarantine, note_key, version_items};
 
+use axum::body::{Body, to_bytes};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
 use super::*;
+use crate::event_source::Mapping;
+use crate::event_source::simulation::{Simulation, Weather};
 use crate::functions::InProcess;
+use crate::template::Schedule;
 
 const TABLE: &str = "ledger";
 
@@ -42,7 +49,7 @@ impl StateSink for Sink {
     }
 }
 
-fn put(dynamo: &LocalDynamo, item: serde_json::Value) {
+fn put(dynamo: &LocalDynamo, item: Value) {
     let item = serde_json::from_value::<std::collections::HashMap<String, AttributeValue>>(item).unwrap();
     let request = PutItemRequest { table_name: TABLE.to_owned(), item, ..PutItemRequest::default() };
     dynamo.database().put_item(request).unwrap();
@@ -61,22 +68,27 @@ async fn an_outage_longer_than_any_number_of_retries_loses_nothing_and_poison_ho
         put_note(&dynamo, &format!("n{number}"));
         put(
             &dynamo,
-            serde_json::json!({"pk": {"S": "NOTE#acme"}, "sk": {"S": format!("bad{number}@0000000001")}, "kind": {"S": "version"}}),
+            json!({"pk": {"S": "NOTE#acme"}, "sk": {"S": format!("bad{number}@0000000001")}, "kind": {"S": "version"}}),
         );
     }
     let (entities, quarantine, calls) = (MemoryEntities::default(), MemoryQuarantine::default(), Arc::default());
     let sink = Sink { entities: entities.clone(), calls: Arc::clone(&calls) };
     let projector = Projector::new(Registry::default().with::<Note>().unwrap(), vec![Arc::new(sink)]);
-    let deps = data_sync::Deps { projector, quarantine: Arc::new(quarantine.clone()) };
+    let deps = data_sync::Deps::new(projector, Arc::new(quarantine.clone()));
     let mut functions = InProcess::default();
     functions.add("data-sync", Duration::from_secs(60), data_sync::service(deps));
 
     let mapping = Template::load(None).unwrap().stream_mappings.remove(0).settings;
     let directory = tempfile::tempdir().unwrap();
     let stream = DynamoDbStream::open(dynamo.database(), TABLE).unwrap();
-    let position = PositionFile::new(directory.path(), &mapping.id, stream.arn());
-    let failures = FailureFile::new(directory.path().join("failures"));
-    let source = EventSource::start(mapping, stream, position, Arc::new(functions), failures).await.unwrap();
+    let parts = Parts {
+        positions: Arc::new(PositionFile::new(directory.path(), &mapping.id, stream.arn())),
+        stream: Arc::new(stream),
+        functions: Arc::new(functions),
+        failures: Arc::new(FailureFile::new(directory.path().join("failures"))),
+        clock: Clock::real(),
+    };
+    let source = EventSource::start(mapping, parts).await.unwrap();
     source.caught_up().await.unwrap();
     source.stop().await;
 
@@ -84,4 +96,41 @@ async fn an_outage_longer_than_any_number_of_retries_loses_nothing_and_poison_ho
     assert_eq!(entities.all().len(), 5);
     assert_eq!(quarantine.all().len(), 5);
     assert!(!directory.path().join("failures").exists(), "nothing was given up");
+}
+
+#[tokio::test]
+async fn a_host_says_how_far_its_mappings_are_and_runs_its_schedules_when_asked() {
+    let simulation = Simulation::new(1, Mapping::new("Sync.Ledger", "sync"), 1, Weather::default());
+    simulation.stream.put(&json!({"pk": {"S": "p"}, "sk": {"S": "s"}}), simulation.clock.now());
+    simulation.clock.advance(Duration::from_secs(30));
+    let mut functions = InProcess::default();
+    functions.add("tick", Duration::from_secs(60), lambda_runtime::service_fn(tick));
+    let functions: Arc<dyn Invoke> = Arc::new(functions);
+    let source = simulation.start(Arc::clone(&functions)).await.unwrap();
+    let every = Duration::from_secs(3600);
+    let schedule = Schedule { id: "F.Tick".to_owned(), function: "tick".to_owned(), every, input: None };
+    let schedules = Schedules::start(&[schedule], &functions, &simulation.clock);
+    let router = MappingsReader { sources: vec![source.reader().clone()], schedules: schedules.reader() }.router();
+    let ask = |method: &str, path: &str| {
+        let request = axum::http::Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let router = router.clone();
+        async move {
+            let answer = router.oneshot(request).await.unwrap();
+            serde_json::from_slice::<Value>(&to_bytes(answer.into_body(), usize::MAX).await.unwrap()).unwrap()
+        }
+    };
+    let ran = ask("POST", &format!("{RUN_SCHEDULES_PATH}?function=tick")).await;
+    assert_eq!((&ran[0]["runs"], &ran[0]["lastAnswer"]), (&json!(1), &json!("\"tock\"")));
+    assert_eq!(ask("POST", &format!("{RUN_SCHEDULES_PATH}?function=other")).await, json!([]));
+    let status = ask("GET", STATUS_PATH).await;
+    let source_status = &status["eventSources"][0];
+    assert_eq!((&source_status["mapping"], &source_status["recordsBehind"]), (&json!("Sync.Ledger"), &json!(1)));
+    assert_eq!((&source_status["lagSeconds"], &source_status["failureDepth"]), (&json!(30.0), &json!(0)));
+    assert_eq!(status["schedules"][0]["lastAnswer"], "\"tock\"");
+    schedules.stop().await;
+    source.stop().await;
+}
+
+async fn tick(_: lambda_runtime::LambdaEvent<Value>) -> Result<&'static str, String> {
+    Ok("tock")
 }

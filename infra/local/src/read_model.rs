@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use ledgerline_app::{Projector, Registry, rebuild};
+use ledgerline_app::{Projector, Registry, reproject};
 use ledgerline_kernel::ports::LedgerScan;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
@@ -93,7 +93,10 @@ pub async fn empty(pool: &PgPool, registry: &Registry) -> anyhow::Result<()> {
 
 /// Everything that projections write.
 fn tables(registry: &Registry) -> impl Iterator<Item = &'static str> {
-    registry.domains().map(|domain| domain.table().name).chain(["quarantine"])
+    let states = registry.domains().map(|domain| domain.table().name);
+    let deltas = registry.domains().flat_map(|domain| domain.deltas());
+    let sums = deltas.flat_map(|delta| delta.tables().iter().map(|table| table.name));
+    states.chain(sums).chain(["projection_position", "quarantine"])
 }
 
 /// Projects the whole ledger into [emptied](empty) tables, then marks the database as holding it.
@@ -109,7 +112,8 @@ pub async fn make_again(
 ) -> anyhow::Result<usize> {
     let bar =
         ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} read models: {pos} versions")?);
-    let rebuilt = rebuild(ledger, projector, |scanned| bar.set_position(scanned.try_into().unwrap_or(u64::MAX))).await;
+    let rebuilt =
+        reproject(ledger, projector, |scanned| bar.set_position(scanned.try_into().unwrap_or(u64::MAX))).await;
     bar.finish_and_clear();
     let rebuilt = rebuilt.context("cannot rebuild the read models")?;
     for bad in &rebuilt.bad {

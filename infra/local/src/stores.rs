@@ -1,5 +1,5 @@
-//! The stores of a host: DynamoDB with the template's tables, and a Postgres that holds the read
-//! model of exactly this ledger.
+//! The stores of a host: DynamoDB with the template's tables, S3 with its buckets, and a Postgres that
+//! holds the read model of exactly this ledger.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,23 +7,28 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use ledgerline_app::{Projector, Registry};
-use ledgerline_lambda::{Config, dynamodb_client};
+use ledgerline_lambda::{Config, dynamodb_client, large_states};
 use ledgerline_ledger_dynamodb::{DynamoDataTable, DynamoLedger};
-use ledgerline_stores::{DynamoAt, LocalDynamo, LocalPostgres, PostgresChoice, PostgresKind};
+use ledgerline_stores::{DynamoAt, LocalDynamo, LocalMessaging, LocalPostgres, LocalS3, PostgresChoice, PostgresKind};
 use ledgerline_views_postgres::PostgresViews;
 use sqlx::{Connection as _, PgConnection, PgPool};
 
 use crate::data_dir::DataDir;
+use crate::messaging;
 use crate::read_model::{self, Belongs};
 use crate::template::Template;
 
 /// How long to wait for connections that are in use when the stores are stopped.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
-/// Both stores, running.
+/// All stores, running.
 pub struct Stores {
     /// DynamoDB.
     pub dynamo: LocalDynamo,
+    /// S3: with nothing in it, where no domain has large states.
+    pub s3: LocalS3,
+    /// SNS and SQS. In memory: queues are empty after a restart.
+    pub messaging: LocalMessaging,
     /// Postgres.
     pub postgres: LocalPostgres,
     /// Connections to it: the only pool of this process, because the embedded Postgres serves one
@@ -37,7 +42,7 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Starts both; makes the tables; applies the migrations. A private Postgres that cannot be
+    /// Starts them; makes the tables and buckets; applies the migrations. A private Postgres that cannot be
     /// used is replaced by a new one. Of one that `database_url` names, only the read models that a
     /// local host has made are ever replaced.
     ///
@@ -50,10 +55,14 @@ impl Stores {
         let at = DynamoAt::File(file);
         let postgres_dir = dir.path().join("postgres");
         let registry = Registry::shipped()?;
-        let (dynamo, opened) =
-            tokio::join!(start_dynamo(at, template), start_postgres(&postgres_dir, database_url, &registry));
+        let (dynamo, s3, messaging, opened) = tokio::join!(
+            start_dynamo(at, template),
+            start_s3(dir.path(), template),
+            messaging::start(template),
+            start_postgres(&postgres_dir, database_url, &registry)
+        );
         let Opened { postgres, pool, hold } = opened?;
-        Ok(Self { dynamo: dynamo?, postgres, pool, hold, registry, ledger_id })
+        Ok(Self { dynamo: dynamo?, s3: s3?, messaging: messaging?, postgres, pool, hold, registry, ledger_id })
     }
 
     /// Makes the read models again from the ledger unless Postgres holds them already.
@@ -68,11 +77,13 @@ impl Stores {
         }
         read_model::empty(&self.pool, &self.registry).await?;
         let client = dynamodb_client(config).await;
-        let ledger = DynamoLedger::new(client.clone(), config.required("LEDGER_TABLE")?);
-        let views = PostgresViews::new(self.pool.clone());
-        let data_table = DynamoDataTable::new(client, config.required("DATA_TABLE")?);
-        let projector = Projector::new(self.registry.clone(), vec![Arc::new(views), Arc::new(data_table)]);
-        let scanned = read_model::make_again(&self.pool, &self.ledger_id, &ledger, &projector).await?;
+        let large = large_states(config, &self.registry)?;
+        let ledger = Arc::new(large.over(DynamoLedger::new(client.clone(), config.required("LEDGER_TABLE")?)));
+        let views = Arc::new(PostgresViews::new(self.pool.clone()));
+        let data_table = large.over(DynamoDataTable::new(client, config.required("DATA_TABLE")?));
+        let projector = Projector::new(self.registry.clone(), vec![views.clone(), Arc::new(data_table)])
+            .with_deltas(ledger.clone(), views);
+        let scanned = read_model::make_again(&self.pool, &self.ledger_id, ledger.as_ref(), &projector).await?;
         if scanned > 0 {
             tracing::info!("the read models were made again from the {scanned} versions in the ledger");
         }
@@ -93,7 +104,7 @@ impl Stores {
         Ok(())
     }
 
-    /// Stops Postgres, then DynamoDB.
+    /// Stops Postgres, then DynamoDB and S3.
     ///
     /// # Errors
     /// If Postgres does not stop.
@@ -112,6 +123,8 @@ impl Stores {
         }
         let stopped = self.postgres.stop().await.context("Postgres did not stop cleanly");
         self.dynamo.stop().await;
+        self.s3.stop().await;
+        self.messaging.stop().await;
         stopped
     }
 }
@@ -129,6 +142,19 @@ async fn start_dynamo(at: DynamoAt, template: &Template) -> anyhow::Result<Local
         dynamo.create_table(&table.name, table.stream)?;
     }
     Ok(dynamo)
+}
+
+/// Serves the objects of a data directory. That takes a millisecond or a few, so they are served
+/// whether or not anybody needs them.
+///
+/// # Errors
+/// If they cannot be served.
+pub async fn start_s3(data_dir: &Path, template: &Template) -> anyhow::Result<LocalS3> {
+    let s3 = LocalS3::start(&data_dir.join("s3")).await.context("cannot start the local S3")?;
+    for bucket in &template.buckets {
+        s3.create_bucket(&bucket.name)?;
+    }
+    Ok(s3)
 }
 
 /// A Postgres that is ready for the read models.

@@ -1,6 +1,7 @@
 //! The deployment's template, as far as it runs on one machine.
 
 mod intrinsics;
+mod messaging;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,8 +14,11 @@ use serde_json::{Map, Value};
 
 pub use intrinsics::Scope;
 use intrinsics::{Resolver, read_yaml};
+pub use messaging::{Queue, QueueSubscription, Schedule, Topic};
 
-use crate::event_source::{Mapping, StartingPosition, event_names_of};
+use ledgerline_stores::EventPattern;
+
+use crate::event_source::{Mapping, StartingPosition};
 use crate::gateway::Cors;
 use crate::routes::{Route, RoutePattern};
 
@@ -32,8 +36,18 @@ pub struct Template {
     pub routes: Vec<Route>,
     /// The DynamoDB tables.
     pub tables: Vec<Table>,
+    /// The S3 buckets.
+    pub buckets: Vec<Bucket>,
+    /// The SQS queues.
+    pub queues: Vec<Queue>,
+    /// The SNS topics.
+    pub topics: Vec<Topic>,
+    /// What queues subscribe to.
+    pub subscriptions: Vec<QueueSubscription>,
     /// The event source mappings on DynamoDB streams.
     pub stream_mappings: Vec<StreamMapping>,
+    /// What is invoked again and again.
+    pub schedules: Vec<Schedule>,
     /// What is deployed and does not run here, by logical id and type.
     pub not_local: Vec<String>,
     document: Value,
@@ -63,6 +77,15 @@ pub struct Table {
     pub keys: Vec<String>,
     /// Whether changes are streamed.
     pub stream: bool,
+}
+
+/// An S3 bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bucket {
+    /// Its name in the template.
+    pub logical_id: String,
+    /// What it is called here: the logical id, prefixed, in lower case.
+    pub name: String,
 }
 
 /// An event source mapping of a table's stream to a function.
@@ -106,7 +129,12 @@ impl Template {
                 functions: Vec::new(),
                 routes: Vec::new(),
                 tables: Vec::new(),
+                buckets: Vec::new(),
+                queues: Vec::new(),
+                topics: Vec::new(),
+                subscriptions: Vec::new(),
                 stream_mappings: Vec::new(),
+                schedules: Vec::new(),
                 not_local: Vec::new(),
                 document,
             };
@@ -130,10 +158,20 @@ impl Template {
         Ok(environment)
     }
 
-    /// The local table names by logical id, for a [`Scope`].
+    /// The local names of tables and buckets by logical id, for a [`Scope`].
     #[must_use]
-    pub fn table_names(&self) -> BTreeMap<String, String> {
-        self.tables.iter().map(|table| (table.logical_id.clone(), table.name.clone())).collect()
+    pub fn resource_names(&self) -> BTreeMap<String, String> {
+        let tables = self.tables.iter().map(|table| (table.logical_id.clone(), table.name.clone()));
+        let buckets = self.buckets.iter().map(|bucket| (bucket.logical_id.clone(), bucket.name.clone()));
+        tables.chain(buckets).collect()
+    }
+
+    /// The local name of what the functions' variable of this name refers to.
+    #[must_use]
+    pub fn referred_to_as(&self, variable: &str) -> Option<String> {
+        let mut references =
+            self.functions.iter().filter_map(|function| function.environment.get(variable)?.get("Ref"));
+        self.resource_names().remove(references.next()?.as_str()?)
     }
 
     /// The function with that logical id.
@@ -156,14 +194,25 @@ impl Template {
                 "AWS::Serverless::Function" => {
                     self.read_function(id, resource).with_context(|| format!("function {id}"))?;
                 }
+                "AWS::S3::Bucket" => {
+                    self.buckets.push(Bucket { logical_id: id.clone(), name: local_name(id) });
+                }
+                "AWS::SQS::Queue" => {
+                    self.queues.push(messaging::read_queue(id, resource).with_context(|| format!("queue {id}"))?);
+                }
+                "AWS::SNS::Topic" => {
+                    self.topics.push(messaging::read_topic(id, resource).with_context(|| format!("topic {id}"))?);
+                }
+                "AWS::SNS::Subscription" => match messaging::read_subscription(resource) {
+                    Some(subscription) => self.subscriptions.push(subscription),
+                    None => self.not_local.push(format!("{id} (SNS::Subscription)")),
+                },
+                // Whoever can reach these here may use them.
+                "AWS::SQS::QueuePolicy" | "AWS::SNS::TopicPolicy" => {}
                 "AWS::DynamoDB::Table" | "AWS::Serverless::HttpApi" => {}
                 other => self.not_local.push(format!("{id} ({})", other.strip_prefix("AWS::").unwrap_or(other))),
             }
         }
-        // A failure destination does run here: its messages go to a file.
-        let destinations: Vec<_> =
-            self.stream_mappings.iter().filter_map(|mapping| mapping.on_failure.clone()).collect();
-        self.not_local.retain(|named| !destinations.iter().any(|id| named.starts_with(&format!("{id} "))));
         Ok(())
     }
 
@@ -194,6 +243,13 @@ impl Template {
                 "DynamoDB" => {
                     let mapping = self.read_mapping(&function, name, properties);
                     self.stream_mappings.push(mapping.with_context(|| format!("event {name}"))?);
+                }
+                kind @ ("Schedule" | "ScheduleV2") => {
+                    let schedule = messaging::read_schedule(format!("{id}.{name}"), &function.binary, properties);
+                    match schedule {
+                        Some(schedule) => self.schedules.push(schedule),
+                        None => self.not_local.push(format!("{id}.{name} ({kind})")),
+                    }
                 }
                 other => self.not_local.push(format!("{id}.{name} ({other})")),
             }
@@ -227,7 +283,7 @@ impl Template {
         let table = self.tables.iter().find(|candidate| candidate.logical_id == table && candidate.stream);
         let filters = properties.pointer("/FilterCriteria/Filters").and_then(Value::as_array);
         let filters = filters.map(Vec::as_slice).unwrap_or_default().iter().map(read_filter);
-        let filters: Vec<Value> = filters.collect::<anyhow::Result<_>>()?;
+        let filters: Vec<EventPattern> = filters.collect::<anyhow::Result<_>>()?;
         let response_types = properties.get("FunctionResponseTypes").and_then(Value::as_array);
         let on_failure = properties.pointer("/DestinationConfig/OnFailure/Destination/Fn::GetAtt/0");
         let defaults = Mapping::new(format!("{}.{name}", function.logical_id), &function.binary);
@@ -243,7 +299,8 @@ impl Template {
             bisect: is_set("BisectBatchOnFunctionError"),
             reports_item_failures: response_types
                 .is_some_and(|types| types.iter().any(|kind| kind == "ReportBatchItemFailures")),
-            event_names: event_names_of(&filters)?,
+            parallelization_factor: limit("ParallelizationFactor").and_then(|lanes| lanes.try_into().ok()).unwrap_or(1),
+            filters,
             ..defaults
         };
         Ok(StreamMapping {
@@ -258,20 +315,25 @@ fn type_of(value: &Value) -> &str {
     value.get("Type").and_then(Value::as_str).unwrap_or("untyped")
 }
 
+fn local_name(logical_id: &str) -> String {
+    format!("ledgerline-{}", logical_id.to_lowercase())
+}
+
 fn read_table(id: &str, resource: &Value) -> anyhow::Result<Table> {
     let schema = resource.pointer("/Properties/KeySchema").and_then(Value::as_array).context("it has no KeySchema")?;
     let keys = schema.iter().filter_map(|key| key.get("AttributeName")?.as_str().map(str::to_owned));
     Ok(Table {
         logical_id: id.to_owned(),
-        name: format!("ledgerline-{}", id.to_lowercase()),
+        name: local_name(id),
         keys: keys.collect(),
         stream: resource.pointer("/Properties/StreamSpecification").is_some(),
     })
 }
 
-fn read_filter(filter: &Value) -> anyhow::Result<Value> {
+fn read_filter(filter: &Value) -> anyhow::Result<EventPattern> {
     let pattern = filter.get("Pattern").and_then(Value::as_str).context("a filter has no Pattern")?;
-    serde_json::from_str(pattern).with_context(|| format!("the filter pattern {pattern} is not JSON"))
+    let pattern = serde_json::from_str(pattern).with_context(|| format!("the filter pattern {pattern} is not JSON"))?;
+    Ok(EventPattern::parse(&pattern)?)
 }
 
 #[cfg(test)]

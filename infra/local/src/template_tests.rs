@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use super::*;
 
 fn scope(template: &Template) -> Scope {
@@ -10,7 +12,8 @@ fn scope(template: &Template) -> Scope {
     ];
     Scope {
         parameters: parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-        resources: template.table_names(),
+        resources: template.resource_names(),
+        ..Scope::default()
     }
 }
 
@@ -18,7 +21,7 @@ fn scope(template: &Template) -> Scope {
 fn the_deployed_functions_get_their_environment() {
     let template = Template::parse(BUILT_IN, "test").unwrap();
     let binaries: Vec<_> = template.functions.iter().map(|function| function.binary.as_str()).collect();
-    assert_eq!(binaries, ["command-api", "data-sync", "query-api"]);
+    assert_eq!(binaries, ["command-api", "data-sync", "event-relay", "query-api", "reconcile"]);
 
     let query_api = template.function("QueryApi").unwrap();
     assert_eq!(query_api.timeout, Duration::from_secs(15), "from the globals");
@@ -49,7 +52,7 @@ fn the_ledger_has_a_stream_and_the_mapping_its_settings() {
         batch_size: 200,
         bisect: true,
         reports_item_failures: true,
-        event_names: Some(vec!["INSERT".to_owned()]),
+        filters: vec![EventPattern::parse(&json!({"eventName": ["INSERT"]})).unwrap()],
         ..Mapping::new("DataSync.LedgerStream", "data-sync")
     };
     assert_eq!(mapping.settings, expected);
@@ -65,6 +68,15 @@ fn what_cannot_run_here_is_named() {
         "DataSyncLogs (Logs::LogGroup)",
         "DataSyncQuarantineAlarm (CloudWatch::Alarm)",
         "DataSyncQuarantined (Logs::MetricFilter)",
+        "EventRelayFailuresAlarm (CloudWatch::Alarm)",
+        "EventRelayLagAlarm (CloudWatch::Alarm)",
+        "EventRelayLogs (Logs::LogGroup)",
+        "EventRelayPassedOver (Logs::MetricFilter)",
+        "EventRelayPassedOverAlarm (CloudWatch::Alarm)",
+        "ReconcileDrift (Logs::MetricFilter)",
+        "ReconcileDriftAlarm (CloudWatch::Alarm)",
+        "ReconcileErrorsAlarm (CloudWatch::Alarm)",
+        "ReconcileLogs (Logs::LogGroup)",
     ];
     assert_eq!(template.not_local, expected);
 }
@@ -131,7 +143,7 @@ Resources:
           SIZE: 5
 "#;
     let template = Template::parse(text, "test").unwrap();
-    let scope = Scope { resources: template.table_names(), ..Scope::default() };
+    let scope = Scope { resources: template.resource_names(), ..Scope::default() };
     let environment = template.environment(template.function("F").unwrap(), &scope).unwrap();
     assert_eq!(environment["TOPIC"], "none");
     assert_eq!(environment["URL"], "https://dev.us-east-1.test/ledgerline-orders/${literal}");
@@ -155,4 +167,67 @@ Resources:
     let template = Template::parse(text, "test").unwrap();
     let expected = Mapping { start: StartingPosition::Newest, ..Mapping::new("F.S", "f") };
     assert_eq!(template.stream_mappings[0].settings, expected);
+}
+
+#[test]
+fn the_relay_publishes_versions_to_a_topic_that_it_is_told_of() {
+    let template = Template::parse(BUILT_IN, "test").unwrap();
+    let [mapping] = template
+        .stream_mappings
+        .iter()
+        .filter(|mapping| mapping.settings.function == "event-relay")
+        .collect::<Vec<_>>()[..]
+    else {
+        panic!("one mapping");
+    };
+    assert_eq!(mapping.on_failure.as_deref(), Some("EventRelayFailures"));
+    assert!(mapping.settings.bisect && mapping.settings.maximum_retry_attempts.is_some());
+    let record =
+        |kind: &str| json!({"eventName": "INSERT", "dynamodb": {"NewImage": {"kind": {"S": kind}}}}).to_string();
+    assert!(mapping.settings.accepts(&record("version")) && !mapping.settings.accepts(&record("claim")));
+    assert_eq!(template.topics.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>(), ["ledgerline-events"]);
+}
+
+#[test]
+fn queues_topics_subscriptions_and_schedules_are_read_and_what_does_not_run_is_named() {
+    let text = r#"
+Resources:
+  Topic: { Type: AWS::SNS::Topic }
+  Dead: { Type: AWS::SQS::Queue }
+  Inbox:
+    Type: AWS::SQS::Queue
+    Properties:
+      VisibilityTimeout: 90
+      RedrivePolicy: { deadLetterTargetArn: !GetAtt Dead.Arn, maxReceiveCount: 5 }
+  Good:
+    Type: AWS::SNS::Subscription
+    Properties:
+      TopicArn: !Ref Topic
+      Protocol: sqs
+      Endpoint: !GetAtt Inbox.Arn
+      RawMessageDelivery: true
+      FilterPolicy: { event: [PriceChanged] }
+  Mail: { Type: AWS::SNS::Subscription, Properties: { TopicArn: !Ref Topic, Protocol: email, Endpoint: a@b.test } }
+  OnBody:
+    Type: AWS::SNS::Subscription
+    Properties: { TopicArn: !Ref Topic, Protocol: sqs, Endpoint: !GetAtt Inbox.Arn, FilterPolicyScope: MessageBody }
+  F:
+    Type: AWS::Serverless::Function
+    Metadata: { BuildProperties: { Binary: f } }
+    Properties:
+      Events:
+        Tick: { Type: ScheduleV2, Properties: { ScheduleExpression: rate(1 minute) } }
+        Noon: { Type: ScheduleV2, Properties: { ScheduleExpression: cron(0 12 * * ? *) } }
+"#;
+    let template = Template::parse(text, "test").unwrap();
+    let inbox = template.queues.iter().find(|queue| queue.logical_id == "Inbox").unwrap();
+    assert_eq!((inbox.name.as_str(), inbox.attributes["VisibilityTimeout"].as_str()), ("ledgerline-inbox", "90"));
+    assert!(inbox.attributes["RedrivePolicy"].contains(":ledgerline-dead"));
+    let [subscription] = template.subscriptions.as_slice() else { panic!("{:?}", template.subscriptions) };
+    assert_eq!((subscription.topic.as_str(), subscription.queue.as_str()), ("ledgerline-topic", "ledgerline-inbox"));
+    assert_eq!(subscription.settings.filter, Some(json!({"event": ["PriceChanged"]})));
+    assert!(subscription.settings.raw);
+    assert_eq!(template.schedules.iter().map(|schedule| schedule.id.as_str()).collect::<Vec<_>>(), ["F.Tick"]);
+    let not_local = ["F.Noon (ScheduleV2)", "Mail (SNS::Subscription)", "OnBody (SNS::Subscription)"];
+    assert_eq!(template.not_local, not_local);
 }

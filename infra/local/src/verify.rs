@@ -8,13 +8,13 @@ use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use ledgerline_app::{Defect, Registry, VerifyReport};
 use ledgerline_kernel::TenantCode;
-use ledgerline_lambda::{Config, dynamodb_client};
+use ledgerline_lambda::{Config, dynamodb_client, large_states};
 use ledgerline_ledger_dynamodb::DynamoLedger;
-use ledgerline_stores::{DynamoAt, LocalDynamo};
+use ledgerline_stores::{DynamoAt, LocalDynamo, LocalS3};
 
 use crate::banner::thousands;
-use crate::data_dir::{DataDir, read_record};
-use crate::stores::ledger_file;
+use crate::data_dir::{DataDir, HostRecord, read_record};
+use crate::stores::{ledger_file, start_s3};
 use crate::template::Template;
 
 /// Verifies the ledger of a data directory, through the host that runs on it or else by opening it.
@@ -30,8 +30,10 @@ pub async fn verify(
     let template = Template::load(template)?;
     let table = template.tables.iter().find(|table| table.stream);
     let table = table.with_context(|| format!("{} has no table with a stream: no ledger", template.origin))?;
-    let opened = Opened::find(data_dir, host_url).await?;
-    let ledger = DynamoLedger::new(dynamodb_client(&settings(opened.endpoint())).await, &table.name);
+    let opened = Opened::find(data_dir, host_url, &template).await?;
+    let (config, registry) = (opened.config(&template), Registry::shipped()?);
+    let ledger = DynamoLedger::new(dynamodb_client(&config).await, &table.name);
+    let ledger = large_states(&config, &registry)?.over(ledger);
 
     // Drawn on a terminal only: indicatif sees to that.
     let bar = ProgressBar::new(0)
@@ -40,7 +42,7 @@ pub async fn verify(
         bar.set_length(of.try_into().unwrap_or(u64::MAX));
         bar.set_position(checked.try_into().unwrap_or(u64::MAX));
     };
-    let report = ledgerline_app::verify(&ledger, &Registry::shipped()?, tenant, progress).await;
+    let report = ledgerline_app::verify(&ledger, &registry, tenant, progress).await;
     bar.finish_and_clear();
     opened.close().await;
     report.with_context(|| format!("cannot read the ledger of {}", data_dir.display()))
@@ -89,14 +91,14 @@ fn counted(number: usize, noun: &str) -> String {
     }
 }
 
-/// The DynamoDB with the ledger.
+/// The DynamoDB with the ledger, and the S3 with its large states.
 enum Opened {
-    OfHost(String),
-    Here(LocalDynamo, DataDir),
+    OfHost(HostRecord),
+    Here(LocalDynamo, LocalS3, DataDir),
 }
 
 impl Opened {
-    async fn find(data_dir: &Path, host_url: Option<&str>) -> anyhow::Result<Self> {
+    async fn find(data_dir: &Path, host_url: Option<&str>, template: &Template) -> anyhow::Result<Self> {
         let file = ledger_file(data_dir);
         if !file.is_file() {
             bail!("there is no ledger in {}; name the data directory of a host with --data-dir", data_dir.display());
@@ -105,7 +107,7 @@ impl Opened {
         if let Some(url) = host_url {
             let url = url.trim_end_matches('/');
             return match record.filter(|record| record.url == url) {
-                Some(record) => Ok(Self::OfHost(record.dynamodb)),
+                Some(record) => Ok(Self::OfHost(record)),
                 None => bail!(
                     "LEDGERLINE_URL names {url}, but that host does not run on {}, and its API does not show the \
                      ledger's rows; name its --data-dir",
@@ -114,30 +116,38 @@ impl Opened {
             };
         }
         match (DataDir::take(data_dir), record) {
-            (Ok(dir), _) => Ok(Self::Here(LocalDynamo::start(DynamoAt::File(file)).await?, dir)),
-            (Err(_), Some(record)) => Ok(Self::OfHost(record.dynamodb)),
+            (Ok(dir), _) => {
+                let dynamo = LocalDynamo::start(DynamoAt::File(file)).await?;
+                Ok(Self::Here(dynamo, start_s3(data_dir, template).await?, dir))
+            }
+            (Err(_), Some(record)) => Ok(Self::OfHost(record)),
             (Err(in_use), None) => Err(in_use),
         }
     }
 
-    fn endpoint(&self) -> &str {
-        match self {
-            Self::OfHost(endpoint) => endpoint,
-            Self::Here(dynamo, _) => dynamo.endpoint(),
-        }
+    fn config(&self, template: &Template) -> Config {
+        let (dynamodb, s3) = match self {
+            Self::OfHost(record) => (record.dynamodb.as_str(), record.s3.as_str()),
+            Self::Here(dynamo, s3, _) => (dynamo.endpoint(), s3.endpoint()),
+        };
+        settings(dynamodb, s3, template)
     }
 
     async fn close(self) {
-        if let Self::Here(dynamo, _dir) = self {
+        if let Self::Here(dynamo, s3, _dir) = self {
             dynamo.stop().await;
+            s3.stop().await;
         }
     }
 }
 
-fn settings(endpoint: &str) -> Config {
-    let endpoint = endpoint.to_owned();
+fn settings(dynamodb: &str, s3: &str, template: &Template) -> Config {
+    let states = template.referred_to_as("STATE_BUCKET");
+    let (dynamodb, s3) = (dynamodb.to_owned(), s3.to_owned());
     Config::new(move |name| match name {
-        "AWS_ENDPOINT_URL_DYNAMODB" => Some(endpoint.clone()),
+        "AWS_ENDPOINT_URL_DYNAMODB" => Some(dynamodb.clone()),
+        "AWS_ENDPOINT_URL_S3" => Some(s3.clone()),
+        "STATE_BUCKET" => states.clone(),
         "AWS_REGION" => Some("us-east-1".to_owned()),
         "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("local".to_owned()),
         _ => None,

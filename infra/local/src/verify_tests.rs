@@ -1,36 +1,10 @@
 use aws_sdk_dynamodb::types::AttributeValue;
-use axum::body::Body;
-use axum::http::Request;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use clap::Parser as _;
 use ledgerline_app::DefectKind;
-use serde_json::json;
 
 use super::*;
 use crate::command::{self, Cli};
-use crate::host::{Host, HostOptions, Serving};
-
-async fn start(data_dir: &Path) -> Host {
-    let options = HostOptions {
-        port: 0,
-        data_dir: data_dir.to_owned(),
-        ephemeral: false,
-        template: None,
-        database_url: None,
-        serving: Serving::InProcess,
-    };
-    Host::start(options).await.unwrap()
-}
-
-async fn create(host: &Host, sk: &str) {
-    let product = json!({ "sk": sk, "code": sk, "name": sk, "attributes": { "price": "12.50" } });
-    let request = Request::post("/api/v1/products")
-        .header(AUTHORIZATION, format!("Bearer {}", host.token()))
-        .header(CONTENT_TYPE, "application/json")
-        .body(Body::from(product.to_string()))
-        .unwrap();
-    assert_eq!(host.answer(request).await.status(), 201);
-}
+use crate::host_fixture::{create, start};
 
 /// As the command line does it, from its arguments to its exit status.
 async fn run(data_dir: &Path, more: &[&str]) -> Result<(), String> {
@@ -42,7 +16,7 @@ async fn run(data_dir: &Path, more: &[&str]) -> Result<(), String> {
 
 async fn change_name(data_dir: &Path, sk: &str, name: &str) {
     let dynamo = LocalDynamo::start(DynamoAt::File(ledger_file(data_dir))).await.unwrap();
-    let client = dynamodb_client(&settings(dynamo.endpoint())).await;
+    let client = dynamodb_client(&settings(dynamo.endpoint(), "", &Template::load(None).unwrap())).await;
     let update = client
         .update_item()
         .table_name("ledgerline-ledger")

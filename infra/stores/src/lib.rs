@@ -1,12 +1,19 @@
 //! The stores that the local host and the tests run on: an embedded DynamoDB, a proxy that makes it
-//! fail, and a local Postgres.
+//! fail, a local Postgres, and an S3 over a folder.
 
+mod cut;
 mod dynamo;
 mod fault;
+mod messaging;
 mod postgres;
+mod s3;
 mod test_database;
 
+pub use cut::{Cut, CutPostgres};
 pub use dynamo::{DynamoAt, LocalDynamo};
 pub use fault::{Fault, FaultyDynamo};
+pub use messaging::pattern::{EventPattern, UnsupportedPattern};
+pub use messaging::{LocalMessaging, QueueMessage, Queues, Subscription};
 pub use postgres::{LocalPostgres, PostgresChoice, PostgresKind};
+pub use s3::LocalS3;
 pub use test_database::TestDatabase;

@@ -16,3 +16,27 @@ pub trait Environment: Send + Sync {
     /// each attempt ("full jitter").
     async fn back_off(&self, attempt: u32);
 }
+
+#[cfg(test)]
+pub(crate) mod still {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// One moment, ids counted from 1.
+    #[derive(Default)]
+    pub(crate) struct Still(AtomicU32);
+
+    #[async_trait]
+    impl Environment for Still {
+        fn now(&self) -> Timestamp {
+            "2026-11-20T08:00:00Z".parse().unwrap()
+        }
+
+        fn new_id(&self) -> String {
+            format!("id-{}", self.0.fetch_add(1, Ordering::Relaxed) + 1)
+        }
+
+        async fn back_off(&self, _: u32) {}
+    }
+}

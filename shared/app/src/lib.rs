@@ -6,10 +6,15 @@
 
 mod commands;
 mod environment;
+mod large_states;
 mod projector;
 mod queries;
 mod rebuild;
+mod reconcile;
+mod redrive;
 mod registry;
+mod relay;
+mod reproject;
 mod verify;
 
 pub use commands::{
@@ -17,8 +22,16 @@ pub use commands::{
     VersionSource,
 };
 pub use environment::Environment;
-pub use projector::{BadRecord, ProjectionReport, Projector};
-pub use queries::{ListRequest, Listed, ParameterProblem, Queries, QueryError};
-pub use rebuild::{Rebuilt, rebuild};
-pub use registry::Registry;
+pub use large_states::{LARGE_STATE_LIMIT, LARGE_STATES_AT_ONCE, LargeStates, WithLargeStates};
+pub use projector::{BadRecord, InTime, Projection, ProjectionReport, Projector, ReadModelReport, Refused};
+pub use queries::{KeyListRequest, ListRequest, MinVersions, ParameterProblem, Queries, QueryError};
+pub use rebuild::{RebuildLedger, RebuildOptions, RebuildStep, RebuildStopped, Rebuilt, rebuild};
+pub use reconcile::{
+    Counts, Drift, DriftKind, Maintenance, ReadModelDigest, ReadModelDrift, ReconcileReport, Reconciler, Repair,
+    ResyncTarget, Scope, Verdict, Walk, Worked,
+};
+pub use redrive::{Redrive, Redriven, UNREADABLE};
+pub use registry::{Registry, RegistryError};
+pub use relay::{Relay, Relayed};
+pub use reproject::{Reprojected, reproject};
 pub use verify::{Defect, DefectKind, VerifiableLedger, VerifyReport, verify};

@@ -4,7 +4,16 @@ use ledgerline_testkit::note::Note;
 use ledgerline_testkit::{MemoryEntities, MemoryLedger, fork_of, note_key, version_items};
 
 use super::*;
-use crate::rebuild;
+use crate::reproject;
+
+#[path = "projector/conformance.rs"]
+mod conformance;
+#[path = "projector/delta_tests.rs"]
+mod deltas_keep_up;
+#[path = "projector/isolation_tests.rs"]
+mod isolation;
+#[path = "projector/troubled.rs"]
+pub(crate) mod troubled;
 
 fn projector(rows: &MemoryEntities) -> Projector {
     Projector::new(Registry::default().with::<Note>().unwrap(), vec![Arc::new(rows.clone())])
@@ -59,20 +68,23 @@ async fn a_fork_within_one_batch_is_reported_too() {
 }
 
 #[tokio::test]
-async fn an_item_of_an_unknown_type_or_event_is_told_apart_before_the_batch() {
+async fn an_item_of_an_unknown_type_or_event_or_content_is_told_apart_before_the_batch() {
     let rows = MemoryEntities::default();
     let projector = projector(&rows);
     let good = version_items(&note_key("a"), 1).remove(0);
-    assert_eq!(projector.check(&good), Ok(()));
+    assert_eq!(projector.verify(&good), Ok(()));
     let mut unknown_event = good.clone();
     unknown_event.events[0].name = "Shredded".into();
     assert!(matches!(projector.check(&unknown_event), Err(BadRecord::Corrupt(_))));
+    assert!(matches!(projector.verify(&unknown_event), Err(BadRecord::Altered(_))));
+    unknown_event.hash = unknown_event.computed_hash().unwrap();
+    assert!(matches!(projector.verify(&unknown_event), Err(BadRecord::Corrupt(_))));
     let unknown_type = VersionItem { key: "CHAT#acme#a".parse().unwrap(), ..good };
     assert!(matches!(projector.check(&unknown_type), Err(BadRecord::UnknownType(_))));
 }
 
 #[tokio::test]
-async fn a_rebuild_reads_the_whole_ledger_and_names_what_it_cannot_take() {
+async fn projecting_it_all_again_reads_the_whole_ledger_and_names_what_it_cannot_take() {
     let rows = MemoryEntities::default();
     let ledger = MemoryLedger::default();
     for number in 0..40 {
@@ -84,8 +96,8 @@ async fn a_rebuild_reads_the_whole_ledger_and_names_what_it_cannot_take() {
     bad.events[0].name = "Shredded".into();
     ledger.insert(bad);
     let mut seen = Vec::new();
-    let rebuilt = rebuild(&ledger, &projector(&rows), |scanned| seen.push(scanned)).await.unwrap();
-    assert_eq!((rebuilt.scanned, rebuilt.bad.len(), rows.all().len()), (81, 1, 40));
+    let done = reproject(&ledger, &projector(&rows), |scanned| seen.push(scanned)).await.unwrap();
+    assert_eq!((done.scanned, done.bad.len(), rows.all().len()), (81, 1, 40));
     assert!(rows.all().iter().all(|row| row.version.number() == 2));
     assert_eq!(seen.last(), Some(&81));
 }

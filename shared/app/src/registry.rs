@@ -3,6 +3,21 @@ use std::sync::Arc;
 use ledgerline_domain::Product;
 use ledgerline_kernel::{Domain, DynDomain, EntityType, KeyError, erase};
 
+/// Why a domain cannot be served.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// Its type is not a valid one.
+    #[error(transparent)]
+    Type(#[from] KeyError),
+    /// It has delta projections, which take in every version, and lets versions expire. A projection
+    /// that is made again, or was away for longer than versions stay, would count wrongly for good.
+    #[error("{resource} has delta projections and lets versions expire: its delta projections need all of them")]
+    Forgets {
+        /// The domain's resource.
+        resource: &'static str,
+    },
+}
+
 /// The domains that a deployment serves.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
@@ -13,17 +28,21 @@ impl Registry {
     /// Every domain of this repository. A new one is registered here, in one line.
     ///
     /// # Errors
-    /// [`KeyError::EntityType`] if a domain's type is not a valid one; a test rules that out.
-    pub fn shipped() -> Result<Self, KeyError> {
+    /// [`RegistryError`] if a domain cannot be served; a test rules that out.
+    pub fn shipped() -> Result<Self, RegistryError> {
         Self::default().with::<Product>()
     }
 
     /// Adds a domain.
     ///
     /// # Errors
-    /// [`KeyError::EntityType`] if the domain's type is not a valid one.
-    pub fn with<D: Domain>(mut self) -> Result<Self, KeyError> {
-        self.domains.push(erase::<D>()?);
+    /// [`RegistryError`] if it cannot be served.
+    pub fn with<D: Domain>(mut self) -> Result<Self, RegistryError> {
+        let domain = erase::<D>()?;
+        if domain.retention_days().is_some() && !domain.deltas().is_empty() {
+            return Err(RegistryError::Forgets { resource: D::RESOURCE });
+        }
+        self.domains.push(domain);
         Ok(self)
     }
 

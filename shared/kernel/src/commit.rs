@@ -71,7 +71,7 @@ impl Claim {
                 tenant: tenant.parse()?,
                 entity_type: entity_type.parse()?,
                 field: field.to_owned(),
-                value: percent_decoded(value)?,
+                value: percent_decoded(value)?.into_owned(),
             },
             _ => return Err(KeyError::Malformed),
         };

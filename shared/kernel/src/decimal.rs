@@ -33,6 +33,24 @@ impl Decimal {
     pub fn is_negative(&self) -> bool {
         self.0.sign() == Sign::Minus
     }
+
+    /// The exact sum, of however many digits that takes.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self(&self.0 + &other.0)
+    }
+
+    /// The same number with the other sign; zero stays zero.
+    #[must_use]
+    pub fn negated(&self) -> Self {
+        Self(-&self.0)
+    }
+}
+
+impl From<u32> for Decimal {
+    fn from(number: u32) -> Self {
+        Self(BigDecimal::from(number))
+    }
 }
 
 impl FromStr for Decimal {
@@ -169,5 +187,19 @@ mod tests {
         let parse = |text: &str| text.parse::<Decimal>().unwrap();
         assert_eq!(parse("12.50"), parse("12.5"));
         assert!(parse("9.9") < parse("10"));
+    }
+
+    #[test]
+    fn a_sum_is_exact_however_long_it_gets() {
+        let sum = |a: &str, b: &str| a.parse::<Decimal>().unwrap().plus(&b.parse().unwrap()).to_string();
+        assert_eq!(sum("12.50", "-12.5"), "0.00");
+        let long = sum("99999999999999999999999999999999999999", "0.00000000000000000000000000000000000001");
+        assert_eq!(long, "99999999999999999999999999999999999999.00000000000000000000000000000000000001");
+    }
+
+    #[test]
+    fn a_number_and_its_negation_differ_in_the_sign_alone() {
+        let negated = |text: &str| text.parse::<Decimal>().unwrap().negated().to_string();
+        assert_eq!([negated("12.50"), negated("-3"), negated("0.00")], ["-12.50", "3", "0.00"]);
     }
 }

@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use crate::input::{Fields, InputError};
 use crate::{
-    Aggregate, DecisionContext, EntityType, KeyError, Refusal, SortKey, StoredEvent, TableSpec, Version, VersionItem,
+    Aggregate, DecisionContext, DynDelta, EntityType, KeyError, Refusal, SortKey, StoredEvent, TableSpec, Version,
+    VersionItem,
 };
 
 /// What a request asks of an entity.
@@ -46,6 +47,16 @@ pub trait Domain: Aggregate {
 
     /// For how many days versions stay that are neither the first nor the newest; for ever if none.
     const RETENTION_DAYS: Option<NonZeroU32> = None;
+
+    /// Whether an entity may outgrow a ledger item. What is too large is kept beside the ledger then,
+    /// under its hash; otherwise it is refused.
+    const LARGE_STATES: bool = false;
+
+    /// The read models of this domain that hold sums over entities.
+    #[must_use]
+    fn deltas() -> Vec<Arc<dyn DynDelta>> {
+        Vec::new()
+    }
 
     /// The values that no other living entity of this type and tenant may have, by field. Taken and
     /// given up in the transaction of the version that changes them; a deleted entity has none.
@@ -172,6 +183,10 @@ pub trait DynDomain: fmt::Debug + Send + Sync {
     fn table(&self) -> &'static TableSpec;
     /// See [`Domain::RETENTION_DAYS`].
     fn retention_days(&self) -> Option<NonZeroU32>;
+    /// See [`Domain::LARGE_STATES`].
+    fn has_large_states(&self) -> bool;
+    /// See [`Domain::deltas`].
+    fn deltas(&self) -> Vec<Arc<dyn DynDelta>>;
 
     /// Reads and validates a request body (an empty one counts as `{}`).
     ///
@@ -233,6 +248,14 @@ impl<D: Domain> DynDomain for Erased<D> {
 
     fn retention_days(&self) -> Option<NonZeroU32> {
         D::RETENTION_DAYS
+    }
+
+    fn has_large_states(&self) -> bool {
+        D::LARGE_STATES
+    }
+
+    fn deltas(&self) -> Vec<Arc<dyn DynDelta>> {
+        D::deltas()
     }
 
     fn prepare(&self, action: Action<'_>, body: &str) -> Result<Prepared, InputError> {
@@ -327,11 +350,11 @@ fn claims<D: Domain>(state: &D) -> Vec<(&'static str, String)> {
     state.unique().into_iter().map(|(field, value)| (field, value.to_owned())).collect()
 }
 
-fn read_state<D: Domain>(item: &VersionItem) -> Result<D, Corrupt> {
+pub(crate) fn read_state<D: Domain>(item: &VersionItem) -> Result<D, Corrupt> {
     serde::Deserialize::deserialize(&item.state).map_err(|error: serde_json::Error| corrupt(item, error.to_string()))
 }
 
-fn read_events<D: Domain>(item: &VersionItem) -> Result<Vec<D::Event>, Corrupt> {
+pub(crate) fn read_events<D: Domain>(item: &VersionItem) -> Result<Vec<D::Event>, Corrupt> {
     let unknown = |event: &StoredEvent| corrupt(item, format!("unknown event {} v{}", event.name, event.v));
     item.events.iter().map(|event| D::from_stored(event).ok_or_else(|| unknown(event))).collect()
 }
@@ -349,7 +372,7 @@ fn covers(own: &Value, stored: &Value) -> bool {
     }
 }
 
-fn corrupt(item: &VersionItem, reason: String) -> Corrupt {
+pub(crate) fn corrupt(item: &VersionItem, reason: String) -> Corrupt {
     Corrupt { id: item.key.to_string(), version: item.version, reason }
 }
 

@@ -68,7 +68,7 @@ impl Domain for Tally {
     const TYPE: &'static str = "TALLY";
     const RESOURCE: &'static str = "tallies";
     const COMMANDS: &'static [&'static str] = &[];
-    const TABLE: TableSpec = TableSpec { name: "tally", columns: &[] };
+    const TABLE: TableSpec = TableSpec { name: "tally", columns: &[], indexed: &[], searched: &[] };
 
     fn unique(&self) -> Vec<(&'static str, &str)> {
         vec![("code", "tally")]

@@ -7,6 +7,7 @@
 //! | [`EntityKey`] | `PRODUCT#acme#ring 7` | both: one entity |
 //! | [`VersionedKey`] | `ring/7@0000000003` | one version of an entity |
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -107,7 +108,7 @@ impl SortKey {
     /// The form in which the sort key is stored.
     #[must_use]
     pub fn encoded(&self) -> String {
-        percent_encoded(&self.0)
+        percent_encoded(&self.0).into_owned()
     }
 
     /// Reads a stored sort key back.
@@ -117,12 +118,15 @@ impl SortKey {
     pub fn decode(encoded: &str) -> Result<Self, KeyError> {
         let decoded: Self = percent_decoded(encoded)?.parse()?;
         // One entity, one spelling: an encoding of something that needed none is not ours.
-        if decoded.encoded() == encoded { Ok(decoded) } else { Err(KeyError::Malformed) }
+        if percent_encoded(&decoded.0) == encoded { Ok(decoded) } else { Err(KeyError::Malformed) }
     }
 }
 
 /// A text as it stands within a stored key: `%`, `@`, `#` and control characters percent-encoded.
-pub(crate) fn percent_encoded(text: &str) -> String {
+pub(crate) fn percent_encoded(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(needs_encoding) {
+        return Cow::Borrowed(text);
+    }
     let mut encoded = String::with_capacity(text.len());
     for character in text.chars() {
         if needs_encoding(character) {
@@ -136,11 +140,14 @@ pub(crate) fn percent_encoded(text: &str) -> String {
             encoded.push(character);
         }
     }
-    encoded
+    Cow::Owned(encoded)
 }
 
 /// The text that [`percent_encoded`] was given; also of some texts that it would not have written.
-pub(crate) fn percent_decoded(encoded: &str) -> Result<String, KeyError> {
+pub(crate) fn percent_decoded(encoded: &str) -> Result<Cow<'_, str>, KeyError> {
+    if !encoded.contains('%') {
+        return Ok(Cow::Borrowed(encoded));
+    }
     let mut bytes = Vec::with_capacity(encoded.len());
     let mut rest = encoded.bytes();
     while let Some(byte) = rest.next() {
@@ -152,7 +159,7 @@ pub(crate) fn percent_decoded(encoded: &str) -> Result<String, KeyError> {
             bytes.push(byte);
         }
     }
-    String::from_utf8(bytes).map_err(|_| KeyError::Malformed)
+    String::from_utf8(bytes).map(Cow::Owned).map_err(|_| KeyError::Malformed)
 }
 
 fn needs_encoding(character: char) -> bool {
@@ -273,11 +280,17 @@ impl EntityKey {
         VersionedKey { sk: self.sk.clone(), version }
     }
 
+    /// Its text, put together without formatting: this is done with every item read and written.
+    pub(crate) fn text(&self) -> String {
+        let PartitionKey { entity_type, tenant } = &self.partition;
+        [entity_type.as_str(), "#", tenant.as_str(), "#", &percent_encoded(&self.sk.0)].concat()
+    }
+
     /// The text with which the stored sort key of every version of this entity begins, and that of
     /// no version of any other (`@` is encoded within a sort key).
     #[must_use]
     pub fn version_prefix(&self) -> String {
-        format!("{}@", self.sk.encoded())
+        format!("{}@", percent_encoded(&self.sk.0))
     }
 }
 
@@ -292,7 +305,7 @@ impl FromStr for EntityKey {
 
 impl fmt::Display for EntityKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}#{}", self.partition, self.sk.encoded())
+        f.write_str(&self.text())
     }
 }
 
@@ -321,7 +334,7 @@ impl FromStr for VersionedKey {
 
 impl fmt::Display for VersionedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.sk.encoded(), self.version.padded())
+        write!(f, "{}@{}", percent_encoded(&self.sk.0), self.version.padded())
     }
 }
 

@@ -4,11 +4,32 @@
 //! Adapters implement these; `ledgerline-testkit` holds in-memory ones and the contract suites that
 //! both kinds pass.
 
+mod audit;
+mod blobs;
+mod bus;
+mod deltas;
+mod quarantine;
+mod rebuild;
+mod resyncs;
+mod summaries;
+
 use async_trait::async_trait;
 
 use crate::{
-    Claim, Commit, DynDomain, Entity, EntityKey, IdempotencyRecord, TenantCode, Timestamp, Version, VersionItem,
+    Claim, Commit, DynDomain, Entity, EntityKey, IdempotencyRecord, PartitionKey, SortKey, TenantCode, Timestamp,
+    Version, VersionItem,
 };
+
+pub use audit::{Digest, LedgerIndex, ReadModelAudit, VersionRef};
+pub use blobs::BlobStore;
+pub use bus::{BusMessage, EventBus};
+pub use deltas::{DeltaMove, DeltaPosition, DeltaSink};
+pub use quarantine::{Poison, Quarantine, QuarantineQuery, Quarantined, STRIKES, Strike, Taken};
+pub use rebuild::{
+    Difference, LedgerSegments, RebuildError, Segment, SegmentPage, SegmentProgress, Switched, ViewRebuild,
+};
+pub use resyncs::{Resync, ResyncState, Resyncs, Round, Rounds};
+pub use summaries::{SummaryRead, SummaryRow};
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -169,44 +190,48 @@ pub trait StateSink: Send + Sync {
     async fn apply(&self, domain: &dyn DynDomain, items: &[&VersionItem]) -> Result<Applied, StoreError>;
 }
 
-/// A record of the ledger's stream that a projection cannot take, as far as it could be read.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Poison {
-    /// Tells the record from every other of its stream.
-    pub record: String,
-    /// The version it tells of, if that could be read.
-    pub version: Option<(EntityKey, Version)>,
-    /// What is wrong with it.
-    pub error: String,
-    /// What was to be projected, to be looked at later.
-    pub image: serde_json::Value,
-}
-
-/// What is to become of a record that a projection cannot take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Strike {
-    /// It is to be delivered again: what was wrong may not have been the record.
-    Again,
-    /// It was tried often enough and is kept aside; the stream goes on without it.
-    Quarantined,
-}
-
-/// How often a record is tried before it is quarantined.
-pub const STRIKES: u32 = 3;
-
-/// Keeps the records that a projection cannot take, so that they hold up no others.
-#[async_trait]
-pub trait Quarantine: Send + Sync {
-    /// Counts one more failure of this record in this projection. The [`STRIKES`]th, and each after
-    /// it, quarantines the record.
-    async fn strike(&self, projection: &str, poison: &Poison) -> Result<Strike, StoreError>;
-}
-
 /// Reads current states by key.
 #[async_trait]
 pub trait EntityRead: Send + Sync {
     /// The entity as the read model has it.
     async fn get(&self, key: &EntityKey) -> Result<Option<Entity>, StoreError>;
+
+    /// The entities of a range of keys, in the order of their stored sort keys. A page may hold
+    /// fewer than asked for and yet not be the last: see [`KeyPage::next`].
+    async fn range(&self, query: &KeyQuery) -> Result<KeyPage, StoreError>;
+}
+
+/// What a list in the order of keys asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyQuery {
+    /// Of which type and tenant.
+    pub partition: PartitionKey,
+    /// Which of them.
+    pub keys: KeyRange,
+    /// Where the page before this one ended: a stored sort key.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+    /// Whether deleted entities are listed too.
+    pub include_deleted: bool,
+}
+
+/// Some of a partition's keys, by their stored form ([`SortKey::encoded`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyRange {
+    /// Those that begin with this one.
+    Prefix(SortKey),
+    /// Those from the first, if there is one, to before the second.
+    Between(Option<SortKey>, Option<SortKey>),
+}
+
+/// One page of a list in the order of keys.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct KeyPage {
+    /// The entities.
+    pub entities: Vec<Entity>,
+    /// Where the next page begins; none on the last page.
+    pub next: Option<String>,
 }
 
 /// Lists current states.
@@ -215,6 +240,15 @@ pub trait EntityList: Send + Sync {
     /// The first `query.limit` entities of `query.tenant` that match, in the order asked for,
     /// beginning after `query.after`.
     async fn list(&self, domain: &dyn DynDomain, query: &ListQuery) -> Result<ListPage, StoreError>;
+
+    /// The versions at which lists show these entities, deleted or not. Those are left out that no
+    /// list shows yet.
+    async fn versions(
+        &self,
+        domain: &dyn DynDomain,
+        tenant: &TenantCode,
+        sks: &[SortKey],
+    ) -> Result<Vec<(SortKey, Version)>, StoreError>;
 }
 
 /// What a list asks for. Field names have been checked against the domain's table.
@@ -224,7 +258,10 @@ pub struct ListQuery {
     pub tenant: TenantCode,
     /// What must hold, all of it.
     pub filters: Vec<Filter>,
-    /// The order; ties are broken by id, ascending. Empty: by id.
+    /// Each must begin a word of one of the table's searched fields, in the form that
+    /// [`words`](crate::search::words) gives it.
+    pub words: Vec<String>,
+    /// The order; ties are broken by id, in the direction of the last field. Empty: by id.
     pub sort: Vec<Sort>,
     /// Where the page before this one ended.
     pub after: Option<Position>,

@@ -8,6 +8,12 @@ pub struct TableSpec {
     pub name: &'static str,
     /// The domain's own columns.
     pub columns: &'static [ColumnSpec],
+    /// Which of them lists may be sorted by and take ranges of, besides the envelope's. Each has an
+    /// index.
+    pub indexed: &'static [&'static str],
+    /// The fields whose words `q` finds: `code`, `name`, text columns. Where there are any, the
+    /// table has a column `search` made of them.
+    pub searched: &'static [&'static str],
 }
 
 /// One attribute as a column.
@@ -35,5 +41,11 @@ impl TableSpec {
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&'static ColumnSpec> {
         self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The column of that name, if lists may be sorted by it.
+    #[must_use]
+    pub fn indexed(&self, name: &str) -> Option<&'static ColumnSpec> {
+        self.column(name).filter(|column| self.indexed.contains(&column.name))
     }
 }

@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -6,10 +5,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::{
-    CanonicalError, EntityKey, EntityType, KeyError, PartitionKey, TenantCode, Timestamp, Version, VersionedKey,
-    canonical_json,
-};
+use crate::canonical::push_string;
+use crate::{CanonicalError, EntityKey, KeyError, Timestamp, Version};
 
 /// An event as the ledger keeps it: its name, the version of its shape, and its data.
 ///
@@ -77,8 +74,16 @@ impl FromStr for Hash {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl TryFrom<String> for Hash {
+    type Error = KeyError;
+
+    fn try_from(text: String) -> Result<Self, KeyError> {
         let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        if text.len() == 64 && text.bytes().all(hex) { Ok(Self(text.to_owned())) } else { Err(KeyError::Malformed) }
+        if text.len() == 64 && text.bytes().all(hex) { Ok(Self(text)) } else { Err(KeyError::Malformed) }
     }
 }
 
@@ -90,7 +95,7 @@ impl Serialize for Hash {
 
 impl<'de> Deserialize<'de> for Hash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.try_into().map_err(serde::de::Error::custom)
     }
 }
 
@@ -100,8 +105,7 @@ impl<'de> Deserialize<'de> for Hash {
 /// `hash` covers every other field but `ttl`, `prev_hash` among them, so the versions of an entity
 /// form a chain: nobody can change or drop one unseen, and two writers cannot fork it unseen.
 ///
-/// Its serialised form is the flat item of the ledger table (camelCase names, `kind` = `version`,
-/// `sk` = [`VersionedKey`]).
+/// Its serialised form is the flat item of the ledger table: [`VersionItem::fields`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct VersionItem {
     /// Which entity.
@@ -201,128 +205,24 @@ impl VersionItem {
     /// # Errors
     /// [`CanonicalError`] if the state or an event holds a number that is not whole.
     pub fn computed_hash(&self) -> Result<Hash, CanonicalError> {
-        let mut content = serde_json::to_value(self).unwrap_or_default();
-        if let Some(fields) = content.as_object_mut() {
-            fields.remove("hash");
-            fields.remove("ttl");
+        let mut text = String::with_capacity(2048);
+        text.push('{');
+        for (name, value) in self.fields().filter(|(name, _)| !matches!(*name, "hash" | "ttl")) {
+            if text.len() > 1 {
+                text.push(',');
+            }
+            push_string(name, &mut text);
+            text.push(':');
+            value.push_canonical(&mut text)?;
         }
-        Ok(Hash::of(&canonical_json(&content)?))
+        text.push('}');
+        Ok(Hash::of(&text))
     }
 
     /// The domain's own attributes: the `attributes` object of the state.
     #[must_use]
     pub fn attributes(&self) -> Value {
         self.state.get("attributes").cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()))
-    }
-}
-
-/// The stored form. Borrowed on the way in, owned on the way out, one definition for both.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Record<'a> {
-    pk: Cow<'a, PartitionKey>,
-    sk: VersionedKey,
-    kind: Cow<'a, str>,
-    id: Cow<'a, EntityKey>,
-    r#type: Cow<'a, EntityType>,
-    tenant_code: Cow<'a, TenantCode>,
-    code: Cow<'a, str>,
-    name: Cow<'a, str>,
-    version: Version,
-    is_deleted: bool,
-    events: Cow<'a, [StoredEvent]>,
-    state: Cow<'a, Value>,
-    command_id: Cow<'a, str>,
-    request_id: Cow<'a, str>,
-    source: Cow<'a, str>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    traceparent: Option<Cow<'a, str>>,
-    created_at: Timestamp,
-    created_by: Cow<'a, str>,
-    created_ip: Cow<'a, str>,
-    updated_at: Timestamp,
-    updated_by: Cow<'a, str>,
-    updated_ip: Cow<'a, str>,
-    prev_hash: Cow<'a, Hash>,
-    hash: Cow<'a, Hash>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    ttl: Option<i64>,
-}
-
-const KIND: &str = "version";
-
-impl Serialize for VersionItem {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let partition = &self.key.partition;
-        Record {
-            pk: Cow::Borrowed(partition),
-            sk: self.key.at(self.version),
-            kind: KIND.into(),
-            id: Cow::Borrowed(&self.key),
-            r#type: Cow::Borrowed(&partition.entity_type),
-            tenant_code: Cow::Borrowed(&partition.tenant),
-            code: (&*self.code).into(),
-            name: (&*self.name).into(),
-            version: self.version,
-            is_deleted: self.is_deleted,
-            events: (&*self.events).into(),
-            state: Cow::Borrowed(&self.state),
-            command_id: (&*self.command_id).into(),
-            request_id: (&*self.request_id).into(),
-            source: (&*self.source).into(),
-            traceparent: self.traceparent.as_deref().map(Cow::Borrowed),
-            created_at: self.created.at,
-            created_by: (&*self.created.by).into(),
-            created_ip: (&*self.created.ip).into(),
-            updated_at: self.updated.at,
-            updated_by: (&*self.updated.by).into(),
-            updated_ip: (&*self.updated.ip).into(),
-            prev_hash: Cow::Borrowed(&self.prev_hash),
-            hash: Cow::Borrowed(&self.hash),
-            ttl: self.ttl,
-        }
-        .serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for VersionItem {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let record = Record::deserialize(deserializer)?;
-        let key = EntityKey { partition: record.pk.into_owned(), sk: record.sk.sk.clone() };
-        let consistent = record.kind == KIND
-            && *record.id == key
-            && record.sk.version == record.version
-            && *record.r#type == key.partition.entity_type
-            && *record.tenant_code == key.partition.tenant;
-        if !consistent {
-            return Err(serde::de::Error::custom("the item's key and its fields disagree"));
-        }
-        Ok(Self {
-            key,
-            version: record.version,
-            code: record.code.into_owned(),
-            name: record.name.into_owned(),
-            is_deleted: record.is_deleted,
-            events: record.events.into_owned(),
-            state: record.state.into_owned(),
-            command_id: record.command_id.into_owned(),
-            request_id: record.request_id.into_owned(),
-            source: record.source.into_owned(),
-            traceparent: record.traceparent.map(Cow::into_owned),
-            created: Stamp {
-                at: record.created_at,
-                by: record.created_by.into_owned(),
-                ip: record.created_ip.into_owned(),
-            },
-            updated: Stamp {
-                at: record.updated_at,
-                by: record.updated_by.into_owned(),
-                ip: record.updated_ip.into_owned(),
-            },
-            prev_hash: record.prev_hash.into_owned(),
-            hash: record.hash.into_owned(),
-            ttl: record.ttl,
-        })
     }
 }
 

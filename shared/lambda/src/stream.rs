@@ -1,6 +1,10 @@
 //! Batches of a DynamoDB stream, record by record: what one record is like says nothing about its
 //! neighbours.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ledgerline_kernel::VersionItem;
+use ledgerline_ledger_dynamodb::{ImageError, version_item};
 use serde::{Deserialize, Serialize};
 use serde_dynamo::Item;
 use serde_json::value::RawValue;
@@ -35,10 +39,41 @@ pub enum StreamChange {
 #[error("{0}")]
 pub struct BadRecord(String);
 
+/// Why a record tells of no version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Untold {
+    /// The record itself cannot be read.
+    #[error("{0}")]
+    Record(String),
+    /// Its image claims to be a version and is none.
+    #[error("{0}")]
+    Version(String),
+}
+
 /// The whole event is not one of a stream.
 #[derive(Debug, thiserror::Error)]
 #[error("not an event of a stream: {0}")]
 pub struct BadEvent(#[from] serde_json::Error);
+
+/// The version item that a record of the ledger's stream tells of, as it is stored; none where it tells
+/// of something else. The only place where an image of the stream becomes a version item.
+///
+/// # Errors
+/// [`Untold`], with what is wrong with the record.
+pub fn told_version(change: Result<StreamChange, BadRecord>) -> Result<Option<VersionItem>, Untold> {
+    let image = match change {
+        Ok(StreamChange::Written(image)) => image,
+        // DynamoDB has dropped an item whose time to live was over: nothing happened to the entity.
+        Ok(StreamChange::Removed) => return Ok(None),
+        Err(bad) => return Err(Untold::Record(bad.to_string())),
+    };
+    match catch_unwind(AssertUnwindSafe(|| version_item(image))) {
+        Ok(Ok(item)) => Ok(Some(item)),
+        Ok(Err(ImageError::OtherKind(_))) => Ok(None),
+        Ok(Err(error @ ImageError::Unreadable(_))) => Err(Untold::Version(error.to_string())),
+        Err(_) => Err(Untold::Record("reading it panicked".to_owned())),
+    }
+}
 
 impl StreamBatch {
     /// Reads an event, each of its records by itself.

@@ -95,7 +95,7 @@ fn every_cancellation_reason_has_its_verdict() {
     let remembered = || failed(Some(idempotency_item(&case.record).unwrap()));
     let ours = || failed(Some(to_item(&case.version).unwrap()));
     let theirs = || failed(Some(to_item(&case.theirs).unwrap()));
-    let claimed = || failed(Some(claim_item(case.change.claim(), &holder).unwrap()));
+    let claimed = || failed(Some(claim_item(case.change.claim(), &holder)));
     let nothing = || failed(None);
     let other = || failed(Some(Item::from([("pk".to_owned(), AttributeValue::S("x".to_owned()))])));
     let ok = || reason("None");
@@ -195,7 +195,7 @@ fn what_stands_in_the_way_is_reported_in_full() {
     let theirs = CommitError::Occupied(Box::new(case.theirs.clone()));
     assert_eq!(refuse(1, to_item(&case.theirs).unwrap()), Verdict::Failed(theirs));
     let claimed = CommitError::Claimed { claim: Box::new(case.change.claim().clone()), holder: holder.clone() };
-    assert_eq!(refuse(2, claim_item(case.change.claim(), &holder).unwrap()), Verdict::Failed(claimed));
+    assert_eq!(refuse(2, claim_item(case.change.claim(), &holder)), Verdict::Failed(claimed));
     let remembered = CommitError::Remembered(Box::new(case.record.clone()));
     assert_eq!(refuse(0, idempotency_item(&case.record).unwrap()), Verdict::Failed(remembered));
 }

@@ -13,13 +13,14 @@ use ledgerline_kernel::{
     Claim, ClaimChange, Commit, EntityKey, Expiry, Hash, IdempotencyRecord, MAX_OPERATIONS, TenantCode, Timestamp,
     VersionItem,
 };
-use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 
 use crate::cancellation::{Part, Verdict, of_put, of_transaction};
-use crate::errors::{item_error, store_error};
+use crate::errors::store_error;
 use crate::item_size::{KEY_LIMIT, LIMIT, TRANSACTION_LIMIT, item_size};
 use crate::ledger::{DynamoLedger, STORE, rejected, text};
-use crate::records::{CLAIM, IDEMPOTENCY, claim_item, idempotency_item, idempotency_record, item_key, ttl};
+use crate::records::{
+    CLAIM, IDEMPOTENCY, claim_item, idempotency_item, idempotency_record, item_key, ttl, version_item,
+};
 
 /// How often a commit is sent that others get in the way of. The SDK retries throttled requests, but
 /// no cancelled transaction.
@@ -126,10 +127,9 @@ impl DynamoLedger {
     }
 
     fn version_put(&self, item: &VersionItem) -> Result<Put, StoreError> {
-        let item = to_item(item).map_err(|error| item_error(STORE, &error))?;
         Put::builder()
             .table_name(&self.table)
-            .set_item(Some(item))
+            .set_item(Some(version_item(item)))
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
@@ -150,7 +150,7 @@ impl DynamoLedger {
     fn claim_put(&self, claim: &Claim, holder: &EntityKey, from: Option<&EntityKey>) -> Result<Put, StoreError> {
         let put = Put::builder()
             .table_name(&self.table)
-            .set_item(Some(claim_item(claim, holder)?))
+            .set_item(Some(claim_item(claim, holder)))
             .expression_attribute_values(":me", text(&holder.sk))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match from {
@@ -200,6 +200,10 @@ fn parts(commit: &Commit) -> Result<Vec<Part<'_>>, CommitError> {
     let claims = commit.claims.iter().map(Part::Claim);
     let parts: Vec<_> =
         idempotency.chain(versions).chain(claims).chain(commit.expiries.iter().map(Part::Expiry)).collect();
+    // The key of a version always fits, and a single one is in nobody's way.
+    if let [Part::Version(_)] = *parts {
+        return Ok(parts);
+    }
     let mut places = HashSet::with_capacity(parts.len());
     for part in &parts {
         let (pk, sk) = place(*part);
@@ -226,12 +230,25 @@ fn place(part: Part<'_>) -> (String, String) {
 /// token that comes with another content is refused. Left to the SDK where no command is behind it.
 fn request_token(commit: &Commit, now: Timestamp) -> Option<String> {
     let command = &commit.versions.first()?.command_id;
-    let mut content = format!("{command} {now} {:?} {:?} {:?}", commit.claims, commit.idempotency, commit.expiries);
+    let mut content = format!("{command} {now} {:?} {:?}", commit.idempotency, commit.expiries);
     for version in &commit.versions {
         content.push_str(version.hash.as_str());
     }
+    for change in &commit.claims {
+        push_change(change, &mut content);
+    }
     // At most 36 characters are taken.
     Hash::of(&content).as_str().get(..36).map(str::to_owned)
+}
+
+/// What tells a change of a claim from every other; keys hold no line breaks.
+fn push_change(change: &ClaimChange, content: &mut String) {
+    match change {
+        ClaimChange::Take(..) => content.push_str("\ntake"),
+        ClaimChange::Release(..) => content.push_str("\nrelease"),
+        ClaimChange::Transfer { from, .. } => content.extend(["\ntransfer from ", &from.to_string()]),
+    }
+    content.extend(["\n", &change.claim().pk(), "\n", &change.holder().to_string()]);
 }
 
 fn operation_size(operation: &TransactWriteItem) -> usize {

@@ -2,15 +2,16 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use futures::{StreamExt, TryStreamExt};
-use ledgerline_kernel::ports::{Applied, EntityRead, StateSink, StoreError};
-use ledgerline_kernel::{DynDomain, Entity, EntityKey, VersionItem};
+use ledgerline_kernel::ports::{Applied, EntityRead, KeyPage, KeyQuery, KeyRange, StateSink, StoreError};
+use ledgerline_kernel::{DynDomain, Entity, EntityKey, SortKey, VersionItem};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 use crate::errors::{condition_failed, item_error, store_error};
 
-const STORE: &str = "the data table";
+pub(crate) const STORE: &str = "the data table";
 
 /// Writes under way at once. DynamoDB has no conditional batch write; this bounds what one batch
 /// asks of the table and of the client's connections.
@@ -19,8 +20,8 @@ const CONCURRENCY: usize = 16;
 /// The newest state of each entity, in a DynamoDB table with the text keys `pk` and `sk`.
 #[derive(Debug, Clone)]
 pub struct DynamoDataTable {
-    client: Client,
-    table: String,
+    pub(crate) client: Client,
+    pub(crate) table: String,
 }
 
 impl DynamoDataTable {
@@ -66,7 +67,7 @@ fn is_fork(held: &HashMap<String, AttributeValue>, item: &VersionItem) -> bool {
 #[async_trait]
 impl StateSink for DynamoDataTable {
     fn name(&self) -> &'static str {
-        "data table"
+        "data-table"
     }
 
     async fn apply(&self, _: &dyn DynDomain, items: &[&VersionItem]) -> Result<Applied, StoreError> {
@@ -102,6 +103,94 @@ impl EntityRead for DynamoDataTable {
             .send()
             .await
             .map_err(|error| store_error(STORE, &error))?;
-        answer.item.map(|item| from_item(item).map_err(|error| item_error(STORE, &error))).transpose()
+        answer.item.map(read).transpose()
     }
+
+    /// As many requests as it takes to fill the page, up to ten: DynamoDB ends a page at
+    /// 1 MB, and leaves out what is deleted only after it has counted it.
+    async fn range(&self, query: &KeyQuery) -> Result<KeyPage, StoreError> {
+        if let KeyRange::Between(Some(from), Some(end)) = &query.keys
+            && from.encoded() >= end.encoded()
+        {
+            // DynamoDB takes that for a mistake.
+            return Ok(KeyPage::default());
+        }
+        let partition = query.partition.to_string();
+        let mut page = KeyPage { entities: Vec::new(), next: query.after.clone() };
+        for request in 0..REQUESTS {
+            // One more than fits, to know whether there is a next page; what is deleted is not known
+            // beforehand, so that after the first request more is looked at.
+            let missing = query.limit.saturating_add(1).saturating_sub(page.entities.len());
+            let examined = if request == 0 { missing } else { missing.max(EXAMINED) };
+            let answer = self
+                .in_range(&partition, query)
+                .limit(i32::try_from(examined).unwrap_or(i32::MAX))
+                .set_exclusive_start_key(page.next.as_ref().map(|sk| key(&partition, sk)))
+                .send()
+                .await
+                .map_err(|error| store_error(STORE, &error))?;
+            for item in answer.items.unwrap_or_default() {
+                page.entities.push(read(item)?);
+            }
+            // The end of a range counts as within it for DynamoDB. It comes last.
+            if let KeyRange::Between(_, Some(end)) = &query.keys {
+                page.entities.retain(|entity| entity.key.sk != *end);
+            }
+            if page.entities.len() > query.limit {
+                page.entities.truncate(query.limit);
+                page.next = page.entities.last().map(|entity| entity.key.sk.encoded());
+                return Ok(page);
+            }
+            page.next = answer.last_evaluated_key.and_then(|key| key.get("sk")?.as_s().ok().cloned());
+            if page.next.is_none() {
+                return Ok(page);
+            }
+        }
+        Ok(page)
+    }
+}
+
+/// Requests for one page of a range. One that has not been filled by then is handed out as it is.
+const REQUESTS: usize = 10;
+
+/// Items that a request looks at once it is known that some of them are deleted.
+const EXAMINED: usize = 200;
+
+impl DynamoDataTable {
+    fn in_range(&self, partition: &str, query: &KeyQuery) -> QueryFluentBuilder {
+        let text = |key: &SortKey| AttributeValue::S(key.encoded());
+        let (condition, values) = match &query.keys {
+            KeyRange::Prefix(prefix) => ("pk = :pk AND begins_with(sk, :from)", [Some((":from", text(prefix))), None]),
+            KeyRange::Between(None, None) => ("pk = :pk", [None, None]),
+            KeyRange::Between(Some(from), None) => ("pk = :pk AND sk >= :from", [Some((":from", text(from))), None]),
+            KeyRange::Between(None, Some(end)) => ("pk = :pk AND sk < :end", [None, Some((":end", text(end)))]),
+            KeyRange::Between(Some(from), Some(end)) => {
+                ("pk = :pk AND sk BETWEEN :from AND :end", [Some((":from", text(from))), Some((":end", text(end)))])
+            }
+        };
+        let mut request = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression(condition)
+            .expression_attribute_values(":pk", AttributeValue::S(partition.to_owned()));
+        for (name, value) in values.into_iter().flatten() {
+            request = request.expression_attribute_values(name, value);
+        }
+        if !query.include_deleted {
+            request = request
+                .filter_expression("isDeleted = :no")
+                .expression_attribute_values(":no", AttributeValue::Bool(false));
+        }
+        request
+    }
+}
+
+fn key(partition: &str, sk: &str) -> HashMap<String, AttributeValue> {
+    [("pk", partition), ("sk", sk)].map(|(name, text)| (name.to_owned(), AttributeValue::S(text.to_owned()))).into()
+}
+
+fn read(item: HashMap<String, AttributeValue>) -> Result<Entity, StoreError> {
+    from_item(item).map_err(|error| item_error(STORE, &error))
 }

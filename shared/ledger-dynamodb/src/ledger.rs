@@ -5,9 +5,9 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use ledgerline_kernel::ports::{LedgerRead, LedgerScan, StoreError};
 use ledgerline_kernel::{EntityKey, Version, VersionItem};
-use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 
-use crate::errors::{item_error, store_error};
+use crate::errors::store_error;
+use crate::read_item::read_item;
 
 pub(crate) const STORE: &str = "the ledger";
 
@@ -129,7 +129,7 @@ impl LedgerScan for DynamoLedger {
 }
 
 pub(crate) fn read(item: Item) -> Result<VersionItem, StoreError> {
-    from_item(item).map_err(|error| item_error(STORE, &error))
+    read_item(item).map_err(|error| rejected(&error.to_string()))
 }
 
 fn read_or_log(item: Item) -> Option<VersionItem> {

@@ -9,12 +9,16 @@
 mod audit;
 mod cancellation;
 mod commit;
+mod data_audit;
 mod data_table;
 mod errors;
 mod image;
+mod index;
 mod item_size;
 mod ledger;
+mod read_item;
 mod records;
+mod segments;
 
 pub use data_table::DynamoDataTable;
 pub use image::{ImageError, version_item};

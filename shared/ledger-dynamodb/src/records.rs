@@ -1,14 +1,15 @@
-//! The items of the ledger table that are not versions.
+//! The items of the ledger table.
 
 use std::borrow::Cow;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use ledgerline_kernel::ports::StoreError;
 use ledgerline_kernel::{
-    Claim, EntityKey, EntityType, Hash, IdempotencyRecord, Produced, SortKey, TenantCode, Timestamp,
+    Claim, EntityKey, Hash, IdempotencyRecord, Produced, StoredEvent, StoredValue, TenantCode, Timestamp, VersionItem,
 };
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
+use serde_json::Value;
 
 use crate::errors::item_error;
 use crate::ledger::{Item, STORE};
@@ -18,34 +19,58 @@ pub(crate) const CLAIM: &str = "claim";
 /// The sort key and the kind of every idempotency record.
 pub(crate) const IDEMPOTENCY: &str = "idempotency";
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ClaimRecord<'a> {
-    pk: String,
-    sk: &'static str,
-    kind: &'static str,
-    tenant_code: &'a TenantCode,
-    r#type: &'a EntityType,
-    field: &'a str,
-    value: &'a str,
-    holder: &'a SortKey,
-    holder_id: &'a EntityKey,
+/// The item of a version: what `serde_dynamo` makes of it, in half of the time.
+pub(crate) fn version_item(version: &VersionItem) -> Item {
+    let mut item = Item::with_capacity(25);
+    item.extend(version.fields().map(|(name, value)| (name.to_owned(), attribute(value))));
+    item
+}
+
+fn attribute(value: StoredValue<'_>) -> AttributeValue {
+    match value {
+        StoredValue::Text(text) => AttributeValue::S(text.into_owned()),
+        StoredValue::Number(number) => AttributeValue::N(number.to_string()),
+        StoredValue::Flag(flag) => AttributeValue::Bool(flag),
+        StoredValue::Events(events) => AttributeValue::L(events.iter().map(event).collect()),
+        StoredValue::Json(value) => json(value),
+    }
+}
+
+fn event(event: &StoredEvent) -> AttributeValue {
+    AttributeValue::M(Item::from([
+        ("type".to_owned(), AttributeValue::S(event.name.clone())),
+        ("v".to_owned(), AttributeValue::N(event.v.to_string())),
+        ("data".to_owned(), json(&event.data)),
+    ]))
+}
+
+fn json(value: &Value) -> AttributeValue {
+    match value {
+        Value::Null => AttributeValue::Null(true),
+        Value::Bool(flag) => AttributeValue::Bool(*flag),
+        Value::Number(number) => AttributeValue::N(number.to_string()),
+        Value::String(text) => AttributeValue::S(text.clone()),
+        Value::Array(values) => AttributeValue::L(values.iter().map(json).collect()),
+        Value::Object(fields) => {
+            AttributeValue::M(fields.iter().map(|(name, value)| (name.clone(), json(value))).collect())
+        }
+    }
 }
 
 /// The item of a claim that `holder` has.
-pub(crate) fn claim_item(claim: &Claim, holder: &EntityKey) -> Result<Item, StoreError> {
-    to_item(ClaimRecord {
-        pk: claim.pk(),
-        sk: CLAIM,
-        kind: CLAIM,
-        tenant_code: &claim.tenant,
-        r#type: &claim.entity_type,
-        field: &claim.field,
-        value: &claim.value,
-        holder: &holder.sk,
-        holder_id: holder,
-    })
-    .map_err(|error| item_error(STORE, &error))
+pub(crate) fn claim_item(claim: &Claim, holder: &EntityKey) -> Item {
+    let text = |name: &str, text: String| (name.to_owned(), AttributeValue::S(text));
+    Item::from([
+        text("pk", claim.pk()),
+        text("sk", CLAIM.to_owned()),
+        text("kind", CLAIM.to_owned()),
+        text("tenantCode", claim.tenant.to_string()),
+        text("type", claim.entity_type.to_string()),
+        text("field", claim.field.clone()),
+        text("value", claim.value.clone()),
+        text("holder", holder.sk.to_string()),
+        text("holderId", holder.to_string()),
+    ])
 }
 
 /// Who has the claim that this item is.
@@ -105,4 +130,23 @@ pub(crate) fn ttl(at: Timestamp) -> i64 {
 /// The key of an item, as `Update` and `Delete` take it.
 pub(crate) fn item_key(pk: String, sk: String) -> Item {
     Item::from([("pk".to_owned(), AttributeValue::S(pk)), ("sk".to_owned(), AttributeValue::S(sk))])
+}
+
+#[cfg(test)]
+mod tests {
+    use ledgerline_testkit::{note_key, version_items};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_version_is_the_item_that_serde_dynamo_would_make() {
+        for mut version in version_items(&note_key("a@b"), 2) {
+            assert_eq!(version_item(&version), to_item(&version).unwrap());
+            version.ttl = Some(-1);
+            version.traceparent = Some("00-1".to_owned());
+            version.state = json!({"": null, "a": [true, -7, u64::MAX, "", {}, []], "attributes": {"b": {"c": "é"}}});
+            assert_eq!(version_item(&version), to_item(&version).unwrap());
+        }
+    }
 }

@@ -1,5 +1,8 @@
 use ledgerline_kernel::ports::{CommitError, LedgerWrite};
-use ledgerline_kernel::{Aggregate, Commit, Domain, Draft, EntityKey, Stamp, Timestamp, Version, VersionItem};
+use ledgerline_kernel::{
+    Action, Aggregate, Commit, DecisionContext, Domain, Draft, DynDomain, EntityKey, Stamp, Timestamp, Version,
+    VersionItem,
+};
 
 use crate::given::{default_context, state_after};
 use crate::note::{Note, NoteEvent};
@@ -57,6 +60,43 @@ pub fn large_version_items(key: &EntityKey, count: u64, bytes: usize) -> Vec<Ver
         items.push(item);
     }
     items
+}
+
+/// What a domain makes of a request on the version `last` of an entity (none for a new one): the next
+/// version, or none if there was nothing to do. By `ann`, at `at`, from a request as any other.
+///
+/// # Panics
+/// If the domain refuses the request.
+#[must_use]
+#[track_caller]
+#[expect(clippy::unwrap_used, reason = "a test's own mistake fails the test")]
+pub fn next_version(
+    domain: &dyn DynDomain,
+    key: &EntityKey,
+    last: Option<&VersionItem>,
+    (action, body): (Action<'_>, &str),
+    at: Timestamp,
+) -> Option<VersionItem> {
+    let context = DecisionContext { now: at, tenant: key.partition.tenant.clone(), user: "ann".to_owned() };
+    let command = domain.prepare(action, body).unwrap().command;
+    let decided = command.decide(&[last.cloned()], &context).unwrap().swap_remove(0).unwrap();
+    if decided.events.is_empty() {
+        return None;
+    }
+    let number = last.map_or(1, |last| last.version.number() + 1);
+    let draft = Draft {
+        code: decided.code,
+        name: decided.name,
+        is_deleted: decided.is_deleted,
+        events: decided.events,
+        state: decided.state,
+        command_id: format!("{key}@{number}"),
+        request_id: "r".to_owned(),
+        source: "test".to_owned(),
+        traceparent: None,
+        stamp: Stamp { at, by: context.user, ip: String::new() },
+    };
+    Some(VersionItem::chain(key.clone(), Version::new(number).unwrap(), last, draft).unwrap())
 }
 
 /// Another item in the place of `item`: same entity, version and predecessor, other content. What

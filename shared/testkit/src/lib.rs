@@ -18,18 +18,31 @@
 //! ```
 
 pub mod contract;
+pub mod diary;
 mod fixture;
 mod given;
 pub mod laws;
+mod like_a_note;
+mod memory_audit;
+mod memory_blobs;
+mod memory_bus;
+mod memory_deltas;
 mod memory_entities;
 mod memory_ledger;
 mod memory_quarantine;
 pub mod note;
+mod note_totals;
 #[cfg(test)]
 mod tests;
+pub mod tome;
 
-pub use fixture::{append, fork_of, large_version_items, noon, note_key, version_items};
+pub use fixture::{append, fork_of, large_version_items, next_version, noon, note_key, version_items};
 pub use given::{Given, When, given, state_after};
+pub use memory_audit::MemoryResyncs;
+pub use memory_blobs::MemoryBlobs;
+pub use memory_bus::{Delivered, MemoryBus};
+pub use memory_deltas::MemoryDeltas;
 pub use memory_entities::MemoryEntities;
 pub use memory_ledger::MemoryLedger;
 pub use memory_quarantine::MemoryQuarantine;
+pub use note_totals::NoteTotals;

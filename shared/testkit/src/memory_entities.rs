@@ -1,12 +1,14 @@
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use ledgerline_kernel::ports::{
-    Applied, Comparison, EntityList, EntityRead, Filter, ListPage, ListQuery, Position, StateSink, StoreError,
+    Applied, Comparison, EntityList, EntityRead, Filter, KeyPage, KeyQuery, KeyRange, ListPage, ListQuery, Position,
+    StateSink, StoreError,
 };
-use ledgerline_kernel::{ColumnKind, Decimal, DynDomain, Entity, EntityKey, VersionItem};
+use ledgerline_kernel::search::words;
+use ledgerline_kernel::{ColumnKind, Decimal, DynDomain, Entity, EntityKey, SortKey, TenantCode, Version, VersionItem};
 use serde_json::Value;
 
 /// A read model in memory. Clones share it.
@@ -19,10 +21,10 @@ impl MemoryEntities {
     /// All rows, by key.
     #[must_use]
     pub fn all(&self) -> Vec<Entity> {
-        self.entities().values().cloned().collect()
+        self.rows().values().cloned().collect()
     }
 
-    fn entities(&self) -> MutexGuard<'_, BTreeMap<EntityKey, Entity>> {
+    pub(crate) fn rows(&self) -> MutexGuard<'_, BTreeMap<EntityKey, Entity>> {
         // A test that panicked while it held the lock fails by itself; others need not follow.
         self.entities.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -35,7 +37,7 @@ impl StateSink for MemoryEntities {
     }
 
     async fn apply(&self, _: &dyn DynDomain, items: &[&VersionItem]) -> Result<Applied, StoreError> {
-        let mut entities = self.entities();
+        let mut entities = self.rows();
         let mut applied = Applied::default();
         for item in items {
             match entities.get(&item.key) {
@@ -56,14 +58,36 @@ impl StateSink for MemoryEntities {
 #[async_trait]
 impl EntityRead for MemoryEntities {
     async fn get(&self, key: &EntityKey) -> Result<Option<Entity>, StoreError> {
-        Ok(self.entities().get(key).cloned())
+        Ok(self.rows().get(key).cloned())
+    }
+
+    async fn range(&self, query: &KeyQuery) -> Result<KeyPage, StoreError> {
+        let within = |sk: &str| match &query.keys {
+            KeyRange::Prefix(prefix) => sk.starts_with(&prefix.encoded()),
+            KeyRange::Between(from, below) => {
+                from.as_ref().is_none_or(|from| *sk >= *from.encoded())
+                    && below.as_ref().is_none_or(|below| *sk < *below.encoded())
+            }
+        };
+        let mut found: Vec<(String, Entity)> = self
+            .rows()
+            .values()
+            .filter(|entity| entity.key.partition == query.partition && (query.include_deleted || !entity.is_deleted))
+            .map(|entity| (entity.key.sk.encoded(), entity.clone()))
+            .filter(|(sk, _)| within(sk) && query.after.as_ref().is_none_or(|after| sk > after))
+            .collect();
+        found.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let more = found.len() > query.limit;
+        found.truncate(query.limit);
+        let next = found.last().filter(|_| more).map(|(sk, _)| sk.clone());
+        Ok(KeyPage { entities: found.into_iter().map(|(_, entity)| entity).collect(), next })
     }
 }
 
 #[async_trait]
 impl EntityList for MemoryEntities {
     async fn list(&self, domain: &dyn DynDomain, query: &ListQuery) -> Result<ListPage, StoreError> {
-        let entities = self.entities();
+        let entities = self.rows();
         let mut matching: Vec<Row<'_>> = entities
             .values()
             .filter(|entity| {
@@ -71,6 +95,7 @@ impl EntityList for MemoryEntities {
                     && entity.key.partition.tenant == query.tenant
                     && (query.include_deleted || !entity.is_deleted)
                     && query.filters.iter().all(|filter| matches(domain, entity, filter))
+                    && has_words(domain, entity, &query.words)
             })
             .map(|entity| Row::new(domain, entity, query))
             .collect();
@@ -85,6 +110,18 @@ impl EntityList for MemoryEntities {
         matching.truncate(query.limit);
         let next = matching.last().filter(|_| more).map(|row| row.place.position());
         Ok(ListPage { entities: matching.into_iter().map(|row| row.entity.clone()).collect(), next, total })
+    }
+
+    async fn versions(
+        &self,
+        domain: &dyn DynDomain,
+        tenant: &TenantCode,
+        sks: &[SortKey],
+    ) -> Result<Vec<(SortKey, Version)>, StoreError> {
+        let entities = self.rows();
+        let held =
+            |sk: &SortKey| entities.get(&EntityKey::new(domain.entity_type().clone(), tenant.clone(), sk.clone()));
+        Ok(sks.iter().filter_map(|sk| Some((sk.clone(), held(sk)?.version))).collect())
     }
 }
 
@@ -125,7 +162,9 @@ impl Place {
             // Without a value comes last, in either direction.
             (a, b) => b.is_some().cmp(&a.is_some()),
         });
-        by_fields.fold(Ordering::Equal, Ordering::then).then_with(|| self.id.cmp(&other.id))
+        let by_id = self.id.cmp(&other.id);
+        let ids_descend = query.sort.last().is_some_and(|last| last.descending);
+        by_fields.fold(Ordering::Equal, Ordering::then).then(if ids_descend { by_id.reverse() } else { by_id })
     }
 }
 
@@ -159,6 +198,16 @@ fn value_of(domain: &dyn DynDomain, entity: &Entity, field: &str) -> Option<Fiel
         "updatedAt" => Some(FieldValue::Text(entity.updated.at.to_string())),
         _ => FieldValue::read(domain, field, entity.attributes.get(field).and_then(Value::as_str)?),
     }
+}
+
+/// Whether each word begins one of the entity's.
+fn has_words(domain: &dyn DynDomain, entity: &Entity, wanted: &[String]) -> bool {
+    let fields = domain.table().searched.iter().filter_map(|field| match value_of(domain, entity, field)? {
+        FieldValue::Text(text) => Some(words(&text)),
+        FieldValue::Number(_) => None,
+    });
+    let held: BTreeSet<String> = fields.flatten().collect();
+    wanted.iter().all(|word| held.iter().any(|held| held.starts_with(word)))
 }
 
 fn matches(domain: &dyn DynDomain, entity: &Entity, filter: &Filter) -> bool {

@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use async_trait::async_trait;
 use ledgerline_kernel::ports::{CommitError, LedgerAudit, LedgerRead, LedgerRow, LedgerScan, LedgerWrite, StoreError};
@@ -248,9 +250,23 @@ impl Table {
     }
 }
 
+/// Lets others run first, as a call over a network does: what is begun together is interleaved.
+async fn give_way() {
+    let mut gave_way = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut gave_way, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 #[async_trait]
 impl LedgerRead for MemoryLedger {
     async fn newest(&self, key: &EntityKey) -> Result<Option<VersionItem>, StoreError> {
+        give_way().await;
         self.count_read();
         let versions = (key.clone(), Version::FIRST)..=(key.clone(), Version::MAX);
         Ok(self.table().versions.range(versions).next_back().map(|(_, item)| item.clone()))
@@ -279,6 +295,7 @@ impl LedgerRead for MemoryLedger {
 #[async_trait]
 impl LedgerWrite for MemoryLedger {
     async fn commit(&self, commit: &Commit, now: Timestamp) -> Result<(), CommitError> {
+        give_way().await;
         self.inner.commits.fetch_add(1, Ordering::Relaxed);
         let disturbance = lock(&self.inner.disturbances).pop_front();
         match disturbance {

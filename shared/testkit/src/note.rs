@@ -27,6 +27,14 @@ struct Attributes {
     stars: Option<Decimal>,
 }
 
+impl Note {
+    /// Its text.
+    #[must_use]
+    pub fn body(&self) -> &str {
+        &self.attributes.body
+    }
+}
+
 /// What can be asked of a note.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoteCommand {
@@ -168,6 +176,8 @@ impl Domain for Note {
             ColumnSpec { name: "body", kind: ColumnKind::Text },
             ColumnSpec { name: "stars", kind: ColumnKind::Numeric },
         ],
+        indexed: &["body", "stars"],
+        searched: &["code", "name", "body"],
     };
 
     /// Notes forget what they said in between after 90 days.

@@ -10,6 +10,35 @@ mod memory_ledger_keeps_the_contract {
         (crate::MemoryLedger::default(), ())
     }
     crate::ledger_contract!(open);
+    crate::index_contract!(open);
+}
+
+mod memory_blobs_keep_the_contract {
+    async fn open() -> (crate::MemoryBlobs, ()) {
+        (crate::MemoryBlobs::default(), ())
+    }
+    crate::blobs_contract!(open);
+}
+
+mod memory_bus_keeps_the_contract {
+    async fn open() -> (crate::MemoryBus, ()) {
+        (crate::MemoryBus::default(), ())
+    }
+    crate::bus_contract!(open);
+}
+
+mod memory_deltas_keep_the_contract {
+    async fn open() -> (crate::MemoryDeltas, ()) {
+        (crate::MemoryDeltas::default(), ())
+    }
+    crate::deltas_contract!(open);
+}
+
+mod memory_quarantine_keeps_the_contract {
+    async fn open() -> (crate::MemoryQuarantine, ()) {
+        (crate::MemoryQuarantine::default(), ())
+    }
+    crate::quarantine_contract!(open);
 }
 
 mod memory_entities_keep_the_contract {
@@ -18,6 +47,15 @@ mod memory_entities_keep_the_contract {
     }
     crate::entities_contract!(open);
     crate::list_contract!(open);
+    crate::ranges_contract!(open);
+    crate::audit_contract!(open);
+}
+
+mod memory_resyncs_keep_the_contract {
+    async fn open() -> (crate::MemoryResyncs, ()) {
+        (crate::MemoryResyncs::default(), ())
+    }
+    crate::resyncs_contract!(open);
 }
 
 fn written() -> NoteEvent {
@@ -42,6 +80,13 @@ fn a_note_that_does_not_exist_is_refused() {
 fn the_note_domain_keeps_the_laws() {
     let rated = NoteEvent::Rated { stars: "4.50".parse().unwrap() };
     laws::hold_for::<Note>(&[written(), rated, NoteEvent::Rewritten { body: "é".into() }, NoteEvent::Erased]);
+}
+
+#[test]
+fn the_tome_domain_keeps_the_laws_and_may_be_large() {
+    let rewritten = NoteEvent::Rewritten { body: "é".repeat(400_000) };
+    laws::hold_for::<tome::Tome>(&[written(), rewritten, NoteEvent::Erased]);
+    const { assert!(<tome::Tome as ledgerline_kernel::Domain>::LARGE_STATES) }
 }
 
 #[test]

@@ -22,8 +22,10 @@ impl StateSink for PostgresViews {
         let sql = self.table_sql(domain.table())?;
         let batch = Batch::new(domain.table(), items)?;
         within(self.write_limit, async {
-            match self.write(&sql, &batch).await {
-                Err(failure) if failure.is_a_dead_connection() => self.write(&sql, &batch).await,
+            match self.write(domain, &sql, &batch).await {
+                Err(failure) if failure.is_a_dead_connection() || failure.is_a_table_that_is_gone() => {
+                    self.write(domain, &sql, &batch).await
+                }
                 outcome => outcome,
             }
         })
@@ -32,15 +34,11 @@ impl StateSink for PostgresViews {
 }
 
 impl PostgresViews {
-    async fn write(&self, sql: &TableSql, batch: &Batch) -> Result<Applied, Failure> {
-        let mut session = Session::begin(&self.pool, Role::Projector, self.write_limit).await?;
-        // Safe: see `identifier`; the same goes for the statement below.
-        let mut upsert = sqlx::query(AssertSqlSafe(sql.upsert.clone()));
-        for column in &batch.columns {
-            upsert = upsert.bind(column.as_slice());
-        }
-        let affected = upsert.execute(session.connection()).await?.rows_affected();
-        let written = usize::try_from(affected).unwrap_or(batch.keys.len());
+    /// While the table is being rebuilt, the new one gets the same rows in the same transaction, after
+    /// the old one: a switch locks them in that order too.
+    async fn write(&self, domain: &dyn DynDomain, sql: &TableSql, batch: &Batch) -> Result<Applied, Failure> {
+        let mut session = self.begin(Role::Projector, self.write_limit).await?;
+        let written = upsert(&mut session, sql, batch).await?;
         let mut forks = Vec::new();
         if written < batch.keys.len() {
             let [ids, versions, hashes] = batch.identity();
@@ -49,22 +47,37 @@ impl PostgresViews {
                 statement.bind(ids).bind(versions).bind(hashes).fetch_all(session.connection()).await?;
             forks.extend(batch.keys.iter().filter(|(id, _)| forked.contains(id)).map(|(_, key)| key.clone()));
         }
+        if let Some(schema) = session.rebuild_of(domain.resource()) {
+            session.enter(&schema).await?;
+            upsert(&mut session, sql, batch).await?;
+        }
         session.commit().await?;
         let unchanged = batch.keys.len().saturating_sub(written + forks.len());
         Ok(Applied { written, unchanged, forks })
     }
 }
 
+/// Gives the number of rows written.
+pub(crate) async fn upsert(session: &mut Session, sql: &TableSql, batch: &Batch) -> Result<usize, Failure> {
+    // Safe: see `identifier`; the same goes for the other statement.
+    let mut upsert = sqlx::query(AssertSqlSafe(sql.upsert.clone()));
+    for column in &batch.columns {
+        upsert = upsert.bind(column.as_slice());
+    }
+    let affected = upsert.execute(session.connection()).await?.rows_affected();
+    Ok(usize::try_from(affected).unwrap_or(batch.keys.len()))
+}
+
 /// Rows, column by column: how Postgres takes any number of them in one statement. Sorted by id, so
 /// that two batches cannot lock rows in opposite orders.
-struct Batch {
+pub(crate) struct Batch {
     keys: Vec<(String, EntityKey)>,
     /// In the order of the table's statement.
     columns: Vec<Vec<Option<String>>>,
 }
 
 impl Batch {
-    fn new(table: &TableSpec, items: &[&VersionItem]) -> Result<Self, Failure> {
+    pub(crate) fn new(table: &TableSpec, items: &[&VersionItem]) -> Result<Self, Failure> {
         let mut items: Vec<(String, &VersionItem)> = items.iter().map(|item| (item.key.to_string(), *item)).collect();
         items.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let mut columns: Vec<Vec<Option<String>>> = Vec::new();

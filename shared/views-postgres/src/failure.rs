@@ -35,6 +35,27 @@ impl Failure {
             Self::Nonsense(_) | Self::Late(_) => false,
         }
     }
+
+    /// Whether a table or its schema was not there: after a rebuild has ended, those it worked in are
+    /// not. Another transaction learns of that.
+    pub(crate) fn is_a_table_that_is_gone(&self) -> bool {
+        match self {
+            Self::Connection(error) | Self::Database(error) => {
+                sql_state(error).is_some_and(|code| code == "42P01" || code == "3F000")
+            }
+            Self::Nonsense(_) | Self::Late(_) => false,
+        }
+    }
+
+    /// Whether a lock was held by others for too long.
+    pub(crate) fn is_a_lock_held_by_others(&self) -> bool {
+        match self {
+            Self::Connection(error) | Self::Database(error) => {
+                sql_state(error).is_some_and(|code| code == "55P03" || code == "40P01")
+            }
+            Self::Nonsense(_) | Self::Late(_) => false,
+        }
+    }
 }
 
 impl From<Failure> for StoreError {

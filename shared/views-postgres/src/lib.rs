@@ -5,15 +5,21 @@
 //! which writes all tenants' rows, and the query role, which sees the rows of one tenant.
 
 mod apply;
+mod audit;
+mod delta;
+mod delta_sql;
 mod failure;
 mod list;
 mod list_sql;
 mod quarantine;
+mod rebuild;
+mod resyncs;
 mod session;
 mod table_sql;
 #[cfg(test)]
 mod tests;
 mod views;
 
+pub use rebuild::PostgresRebuild;
 pub use sqlx::migrate::MigrateError;
 pub use views::PostgresViews;

@@ -1,14 +1,14 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use ledgerline_kernel::ports::{EntityList, ListPage, ListQuery, Position, StoreError};
-use ledgerline_kernel::{ColumnKind, DynDomain, Entity, Stamp, TableSpec, Version};
+use ledgerline_kernel::{ColumnKind, DynDomain, Entity, PartitionKey, SortKey, Stamp, TableSpec, TenantCode, Version};
 use serde_json::{Map, Value};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row};
 
 use crate::PostgresViews;
 use crate::failure::Failure;
-use crate::list_sql::ListSql;
+use crate::list_sql::{ListSql, Statement, view};
 use crate::session::{Role, Session, within};
 
 #[async_trait]
@@ -23,19 +23,36 @@ impl EntityList for PostgresViews {
         })
         .await
     }
+
+    async fn versions(
+        &self,
+        domain: &dyn DynDomain,
+        tenant: &TenantCode,
+        sks: &[SortKey],
+    ) -> Result<Vec<(SortKey, Version)>, StoreError> {
+        within(self.read_limit, async {
+            match self.read_versions(domain, tenant, sks).await {
+                Err(failure) if failure.is_a_dead_connection() => self.read_versions(domain, tenant, sks).await,
+                outcome => outcome,
+            }
+        })
+        .await
+    }
 }
 
 impl PostgresViews {
     async fn read(&self, table: &TableSpec, query: &ListQuery, sql: &ListSql) -> Result<ListPage, Failure> {
         let mut session = Session::begin(&self.pool, Role::Query(&query.tenant), self.read_limit).await?;
-        // Safe: see `identifier`; the same goes for the statement below.
-        let mut page = sqlx::query(AssertSqlSafe(sql.page.text.as_str()));
-        for value in &sql.page.values {
-            page = page.bind(value);
+        let mut rows = fetch(&mut session, &sql.page).await?;
+        if let Some(gathered) = &sql.gathered
+            && rows.len() <= query.limit
+        {
+            let gathered = fetch(&mut session, gathered).await?;
+            rows = if gathered.len() > rows.len() { gathered } else { rows };
         }
-        let rows = page.fetch_all(session.connection()).await?;
         let mut total = None;
         if let Some(statement) = &sql.total {
+            // Safe: see `fetch`.
             let mut count = sqlx::query_scalar::<_, i64>(AssertSqlSafe(statement.text.as_str()));
             for value in &statement.values {
                 count = count.bind(value);
@@ -49,6 +66,41 @@ impl PostgresViews {
         let next = last.map(|entity| position_of(entity, query));
         Ok(ListPage { entities, next, total })
     }
+
+    async fn read_versions(
+        &self,
+        domain: &dyn DynDomain,
+        tenant: &TenantCode,
+        sks: &[SortKey],
+    ) -> Result<Vec<(SortKey, Version)>, Failure> {
+        let partition = PartitionKey { entity_type: domain.entity_type().clone(), tenant: tenant.clone() };
+        let mut session = Session::begin(&self.pool, Role::Query(tenant), self.read_limit).await?;
+        let text = format!("SELECT sk, version FROM {} WHERE pk = $1 AND sk = ANY($2)", view(domain.table())?);
+        // Safe: see `identifier`.
+        let rows: Vec<(String, i64)> = sqlx::query_as(AssertSqlSafe(text))
+            .bind(partition.to_string())
+            .bind(sks.iter().map(SortKey::encoded).collect::<Vec<_>>())
+            .fetch_all(session.connection())
+            .await?;
+        session.commit().await?;
+        rows.into_iter()
+            .map(|(sk, version)| Some((SortKey::decode(&sk).ok()?, version_of(version)?)))
+            .collect::<Option<_>>()
+            .ok_or_else(|| Failure::Nonsense(format!("{partition} has a key or a version that is none")))
+    }
+}
+
+async fn fetch(session: &mut Session, statement: &Statement) -> Result<Vec<PgRow>, sqlx::Error> {
+    // Safe: see `identifier`.
+    let mut query = sqlx::query(AssertSqlSafe(statement.text.as_str()));
+    for value in &statement.values {
+        query = query.bind(value);
+    }
+    query.fetch_all(session.connection()).await
+}
+
+fn version_of(number: i64) -> Option<Version> {
+    Version::new(u64::try_from(number).ok()?).ok()
 }
 
 /// Reads a row whose columns are those that the list's statement selects.
@@ -65,10 +117,9 @@ fn entity_of(table: &TableSpec, row: &PgRow) -> Result<Entity, Failure> {
             attributes.insert(column.name.to_owned(), value);
         }
     }
-    let version = u64::try_from(row.try_get::<i64, _>("version")?).ok().and_then(|number| Version::new(number).ok());
     Ok(Entity {
         key: id.parse().map_err(|_| nonsense("an id that is no key"))?,
-        version: version.ok_or_else(|| nonsense("an impossible version"))?,
+        version: version_of(row.try_get("version")?).ok_or_else(|| nonsense("an impossible version"))?,
         hash: row.try_get::<String, _>("payload_hash")?.parse().map_err(|_| nonsense("a hash that is none"))?,
         code: row.try_get("code")?,
         name: row.try_get("name")?,

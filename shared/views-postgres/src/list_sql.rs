@@ -4,6 +4,10 @@ use ledgerline_kernel::{ColumnKind, DynDomain, TableSpec};
 use crate::failure::Failure;
 use crate::table_sql::{identifier, sql_type};
 
+/// So many rows in the order asked for are tried with what Postgres cannot estimate, before all rows
+/// that pass are gathered and sorted. Where one row in fifty passes, a page is among them.
+const WINDOW: usize = 1000;
+
 /// A statement and what is bound to it, all as text.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Statement {
@@ -16,6 +20,9 @@ pub(crate) struct Statement {
 pub(crate) struct ListSql {
     /// Answers with one row more than asked for, where there is a next page.
     pub(crate) page: Statement,
+    /// To be asked if `page` found no such row: it may not have looked far enough. Then this finds
+    /// more.
+    pub(crate) gathered: Option<Statement>,
     /// Answers with one number, where a total was asked for.
     pub(crate) total: Option<Statement>,
 }
@@ -46,38 +53,134 @@ impl Values {
 impl ListSql {
     pub(crate) fn new(domain: &dyn DynDomain, query: &ListQuery) -> Result<Self, Failure> {
         let table = domain.table();
-        let name = identifier(table.name)?;
         let mut values = Values::default();
-        let matches = matching(table, query, &mut values)?;
-        let total = query.with_total.then(|| Statement {
-            text: format!("SELECT count(*) FROM {name} WHERE {matches}"),
-            values: values.0.clone(),
-        });
+        let Filters { known: filters, leading, numbers } = filters(table, query, &mut values)?;
+        let words = (!query.words.is_empty()).then(|| words(query, &mut values));
+        let total_values = values.clone();
         let mut sort = Vec::new();
         for Sort { field, descending } in &query.sort {
             sort.push(SortColumn { column: column(table, field)?, descending: *descending });
         }
-        let order = order_by(&sort);
-        let limit = query.limit.saturating_add(1);
         let segments = match &query.after {
-            None => vec![matches],
-            Some(after) => {
-                let segments = segments_after(&sort, after, &mut values)?;
-                segments.into_iter().map(|segment| format!("{matches} AND {segment}")).collect()
-            }
+            None => all_segments(&sort),
+            Some(after) => segments_after(&sort, after, &mut values)?,
         };
-        let segments = segments
-            .into_iter()
-            .map(|segment| format!("(SELECT * FROM {name} AS page WHERE {segment} ORDER BY {order} LIMIT {limit})"));
-        let segments = segments.collect::<Vec<_>>().join(" UNION ALL ");
-        let columns = selected(table)?;
-        let text = format!("SELECT {columns} FROM ({segments}) AS page ORDER BY {order} LIMIT {limit}");
-        Ok(Self { page: Statement { text, values: values.0 }, total })
+        let list =
+            List { view: view(table)?, shown: shown(table)?, query, filters, leading, numbers, words, sort, segments };
+        let statement = |text, values: &Values| Statement { text, values: values.0.clone() };
+        Ok(Self {
+            page: statement(list.page(), &values),
+            gathered: list.has_unknowns().then(|| statement(list.gathered(), &values)),
+            total: query.with_total.then(|| statement(list.total(), &total_values)),
+        })
     }
 }
 
+/// The parts of a list's statements.
+struct List<'a> {
+    view: String,
+    shown: String,
+    query: &'a ListQuery,
+    filters: Vec<String>,
+    leading: Vec<String>,
+    numbers: Vec<String>,
+    words: Option<String>,
+    sort: Vec<SortColumn>,
+    /// What the page may show, in parts without overlap, each of which is one stretch of an index.
+    segments: Vec<String>,
+}
+
+impl List<'_> {
+    fn page(&self) -> String {
+        let Self { shown, .. } = self;
+        let (limit, order) = (self.limit(), order_by(&self.sort, false));
+        let rows = if self.has_unknowns() {
+            let unknowns = all(self.numbers.iter().chain(&self.words).map(String::as_str));
+            format!("SELECT * FROM ({}) AS page WHERE {unknowns}", self.window())
+        } else {
+            self.first(limit)
+        };
+        format!("SELECT {shown} FROM ({rows}) AS page ORDER BY {order} LIMIT {limit}")
+    }
+
+    /// One more than the page holds.
+    fn limit(&self) -> usize {
+        self.query.limit.saturating_add(1)
+    }
+
+    fn reach(&self) -> usize {
+        self.limit().max(WINDOW)
+    }
+
+    fn window(&self) -> String {
+        let (order, reach) = (order_by(&self.sort, false), self.reach());
+        format!("SELECT * FROM ({}) AS page ORDER BY {order} LIMIT {reach}", self.first(reach))
+    }
+
+    /// The first so many rows of each segment, of what is deleted and of what is not.
+    fn first(&self, limit: usize) -> String {
+        let Self { view, query, .. } = self;
+        let deleted = if query.include_deleted { &[NOT_DELETED, DELETED][..] } else { &[NOT_DELETED] };
+        let order = order_by(&self.sort, true);
+        let mut parts = Vec::new();
+        for segment in &self.segments {
+            for deleted in deleted {
+                let filters = self.filters.iter().chain(&self.leading).map(String::as_str);
+                let rows = all(filters.chain([*deleted, segment]));
+                parts.push(format!("(SELECT * FROM {view} AS page WHERE {rows} ORDER BY {order} LIMIT {limit})"));
+            }
+        }
+        parts.join(" UNION ALL ")
+    }
+
+    /// All rows that match, and then the page of them; nothing where the window has shown all there
+    /// are.
+    fn gathered(&self) -> String {
+        let (limit, order) = (self.limit(), order_by(&self.sort, false));
+        let rest = format!("({})", self.segments.join(" OR "));
+        let is_more = format!("(SELECT count(*) FROM ({}) AS seen) >= {}", self.window(), self.reach());
+        let rows = self.matching(&is_more, &rest);
+        format!("SELECT {} FROM {rows} ORDER BY {order} LIMIT {limit}", self.shown)
+    }
+
+    fn total(&self) -> String {
+        format!("SELECT count(*) FROM {}", self.matching("TRUE", "TRUE"))
+    }
+
+    /// All rows that match, `rest` among it. OFFSET 0 keeps the order out of how they are found:
+    /// walking along an index in the order asked for reads every row where few match. Nor are numbers
+    /// looked up where there are words: most rows may have them.
+    fn matching(&self, condition: &str, rest: &str) -> String {
+        let deleted = if self.query.include_deleted { "TRUE" } else { NOT_DELETED };
+        let known = self.filters.iter().map(String::as_str).chain([deleted, condition]);
+        let numbers = self.leading.iter().chain(&self.numbers).map(String::as_str).chain([rest]);
+        let (found, left) = match &self.words {
+            Some(words) => (all(known.chain([words.as_str()])), all(numbers)),
+            None => (all(known.chain(numbers)), "TRUE".to_owned()),
+        };
+        format!("(SELECT * FROM {} WHERE {found} OFFSET 0) AS page WHERE {left}", self.view)
+    }
+
+    fn has_unknowns(&self) -> bool {
+        self.words.is_some() || !self.numbers.is_empty()
+    }
+}
+
+const NOT_DELETED: &str = "NOT \"is_deleted\"";
+const DELETED: &str = "\"is_deleted\"";
+
+fn all<'a>(conditions: impl Iterator<Item = &'a str>) -> String {
+    let conditions: Vec<&str> = conditions.collect();
+    if conditions.is_empty() { "TRUE".to_owned() } else { conditions.join(" AND ") }
+}
+
+/// What lists read of a table: the rows of the session's tenant.
+pub(crate) fn view(table: &TableSpec) -> Result<String, Failure> {
+    identifier(table.name).map(|_| format!("\"{}_of_tenant\"", table.name))
+}
+
 /// What a row is read back from: see `entity_of`.
-fn selected(table: &TableSpec) -> Result<String, Failure> {
+fn shown(table: &TableSpec) -> Result<String, Failure> {
     let mut columns = "\"id\", \"version\", \"payload_hash\", \"code\", \"name\", \"is_deleted\", \
                        \"created_at\", \"created_by\", \"created_ip\", \"updated_at\", \"updated_by\", \"updated_ip\""
         .to_owned();
@@ -92,13 +195,23 @@ fn selected(table: &TableSpec) -> Result<String, Failure> {
     Ok(columns)
 }
 
-/// The condition that holds for every entity of the list, on whichever page.
-fn matching(table: &TableSpec, query: &ListQuery, values: &mut Values) -> Result<String, Failure> {
-    // Row-level security says so too; said here, an index serves it.
-    let mut conditions = vec![format!("\"tenant_code\" = {}", values.bind(query.tenant.as_str(), "text"))];
-    if !query.include_deleted {
-        conditions.push("NOT \"is_deleted\"".to_owned());
-    }
+/// The conditions that filters are.
+///
+/// Postgres shows statistics to nobody whose rows a policy decides on, unless the operator is
+/// leakproof, and those on numbers and words are not: how many rows pass, it does not know. It would
+/// take any for rare, and sort all that most rows pass.
+#[derive(Default)]
+struct Filters {
+    /// Those that it knows.
+    known: Vec<String>,
+    /// Those on numbers, on the field that the list is sorted by: a stretch of that field's index.
+    leading: Vec<String>,
+    /// Those on other numbers.
+    numbers: Vec<String>,
+}
+
+fn filters(table: &TableSpec, query: &ListQuery, values: &mut Values) -> Result<Filters, Failure> {
+    let mut filters = Filters::default();
     for filter in &query.filters {
         let Column { name, sql_type, .. } = column(table, &filter.field)?;
         let operator = match filter.comparison {
@@ -108,26 +221,57 @@ fn matching(table: &TableSpec, query: &ListQuery, values: &mut Values) -> Result
             Comparison::Less => "<",
             Comparison::LessOrEqual => "<=",
         };
+        let leads = query.sort.first().is_some_and(|sort| sort.field == filter.field);
+        let conditions = match (sql_type, leads) {
+            ("numeric", true) => &mut filters.leading,
+            ("numeric", false) => &mut filters.numbers,
+            _ => &mut filters.known,
+        };
         conditions.push(format!("{name} {operator} {}", values.bind(&filter.value, sql_type)));
     }
-    Ok(conditions.join(" AND "))
+    Ok(filters)
 }
 
-fn order_by(sort: &[SortColumn]) -> String {
+/// The table has each word behind its tenant. A word holds no character that means something here:
+/// all of them separate words.
+fn words(query: &ListQuery, values: &mut Values) -> String {
+    let words: Vec<String> = query.words.iter().map(|word| format!("'{}@{word}':*", query.tenant)).collect();
+    format!("\"search\" @@ {}", values.bind(&words.join(" & "), "tsquery"))
+}
+
+/// The order of the whole, or of one segment. In a segment the first field is absent from all rows
+/// or from none; there `DESC` says it, which is an index read backwards.
+fn order_by(sort: &[SortColumn], in_segment: bool) -> String {
     let mut order = String::new();
-    for SortColumn { column, descending } in sort {
+    for (index, SortColumn { column, descending }) in sort.iter().enumerate() {
         // `page`: a bare name would be the selected text of a number.
         order.push_str("page.");
         order.push_str(&column.name);
-        // Left out where there are no nulls: `name DESC` is an index on `name` read backwards.
-        order.push_str(match (descending, column.is_nullable) {
+        order.push_str(match (descending, column.is_nullable && !(in_segment && index == 0)) {
             (true, true) => " DESC NULLS LAST, ",
             (true, false) => " DESC, ",
             (false, _) => ", ",
         });
     }
     order.push_str("page.\"id\"");
+    if ids_descend(sort) {
+        order.push_str(" DESC");
+    }
     order
+}
+
+/// With the last field, so that an index on it serves both directions.
+fn ids_descend(sort: &[SortColumn]) -> bool {
+    sort.last().is_some_and(|last| last.descending)
+}
+
+fn all_segments(sort: &[SortColumn]) -> Vec<String> {
+    match sort.first() {
+        Some(SortColumn { column: Column { name, is_nullable: true, .. }, descending: true }) => {
+            vec![format!("{name} IS NOT NULL"), format!("{name} IS NULL")]
+        }
+        _ => vec!["TRUE".to_owned()],
+    }
 }
 
 /// What comes after a position, in segments without overlap: first the entities that equal it in
@@ -138,7 +282,7 @@ fn segments_after(sort: &[SortColumn], after: &Position, values: &mut Values) ->
         return Err(Failure::Nonsense("the position is one of a list sorted otherwise".to_owned()));
     }
     let id = values.bind(&after.id, "text");
-    let mut segments = vec![format!("\"id\" > {id}")];
+    let mut segments = vec![format!("\"id\" {} {id}", if ids_descend(sort) { "<" } else { ">" })];
     for (SortColumn { column, descending }, value) in sort.iter().zip(&after.values).rev() {
         let name = &column.name;
         let Some(value) = value else {

@@ -3,8 +3,10 @@ use std::time::Duration;
 use ledgerline_kernel::TenantCode;
 use ledgerline_kernel::ports::StoreError;
 use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres};
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Row as _};
 
+use crate::PostgresViews;
 use crate::failure::Failure;
 
 /// In whose name a transaction runs.
@@ -14,6 +16,18 @@ pub(crate) enum Role<'a> {
     Projector,
     /// Reads the rows of one tenant.
     Query(&'a TenantCode),
+    /// Whoever the connection belongs to: for the tables themselves, as row-level security hides
+    /// their rows.
+    Owner,
+}
+
+/// A rebuild under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rebuilding {
+    /// Which domain's tables.
+    pub(crate) resource: String,
+    /// Where they are being built.
+    pub(crate) schema: String,
 }
 
 /// A transaction in a [`Role`]. If it is not committed, its connection is closed rather than handed
@@ -22,6 +36,18 @@ pub(crate) enum Role<'a> {
 pub(crate) struct Session {
     connection: PoolConnection<Postgres>,
     is_open: bool,
+    rebuilds: Vec<Rebuilding>,
+}
+
+impl PostgresViews {
+    /// Begins a transaction on these views' tables: the live ones, or those under construction.
+    pub(crate) async fn begin(&self, role: Role<'_>, limit: Duration) -> Result<Session, Failure> {
+        let session = Session::begin_in(&self.pool, self.schema.as_deref(), role, limit).await?;
+        if self.schema.is_none() && matches!(role, Role::Projector) {
+            self.learn_of(&session.rebuilds);
+        }
+        Ok(session)
+    }
 }
 
 impl Session {
@@ -29,21 +55,34 @@ impl Session {
     /// `limit`: it does not go on with what nobody waits for any more, and a function that is frozen
     /// in the middle holds no locks until it is thawed.
     pub(crate) async fn begin(pool: &PgPool, role: Role<'_>, limit: Duration) -> Result<Self, Failure> {
+        Self::begin_in(pool, None, role, limit).await
+    }
+
+    /// The same with the tables of `schema`, if one is named.
+    async fn begin_in(pool: &PgPool, schema: Option<&str>, role: Role<'_>, limit: Duration) -> Result<Self, Failure> {
         let connection = pool.acquire().await.map_err(Failure::Connection)?;
-        let mut session = Self { connection, is_open: true };
-        let (begin, role, tenant) = match role {
+        let mut session = Self { connection, is_open: true, rebuilds: Vec::new() };
+        let (begin, name, tenant) = match role {
             Role::Projector => ("BEGIN", "ledgerline_projector", ""),
             Role::Query(tenant) => ("BEGIN READ ONLY", "ledgerline_query", tenant.as_str()),
+            Role::Owner => ("BEGIN", "none", ""),
         };
-        // Safe: a tenant code is made of a-z, 0-9 and -. Written out, not bound, because that makes
-        // it one round trip with the BEGIN.
-        let begin = AssertSqlSafe(format!(
-            "{begin}; SELECT set_config('role', '{role}', true), set_config('app.tenant', '{tenant}', true), \
+        // Safe: a tenant code is made of a-z, 0-9 and -, and so are the names of schemas, with _ for -.
+        // Written out, not bound, because that makes it one round trip with the BEGIN.
+        let mut begin = format!(
+            "{begin}; SELECT set_config('role', '{name}', true), set_config('app.tenant', '{tenant}', true), \
              set_config('statement_timeout', '{limit}', true), \
              set_config('idle_in_transaction_session_timeout', '{limit}', true)",
             limit = limit.as_millis()
-        ));
-        sqlx::raw_sql(begin).execute(session.connection()).await.map_err(Failure::Connection)?;
+        );
+        if let Some(schema) = schema {
+            begin.push_str(&enter(schema));
+        }
+        if matches!(role, Role::Projector) {
+            begin.push_str("; SELECT resource, schema_name FROM rebuild WHERE state = 'running'");
+        }
+        let rows = sqlx::raw_sql(AssertSqlSafe(begin)).fetch_all(session.connection()).await;
+        session.rebuilds = rows.map_err(Failure::Connection)?.iter().filter_map(rebuilding).collect();
         Ok(session)
     }
 
@@ -51,11 +90,41 @@ impl Session {
         &mut self.connection
     }
 
-    pub(crate) async fn commit(mut self) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql("COMMIT").execute(self.connection()).await?;
+    /// The schema in which the tables of `resource` are being built, if they are.
+    pub(crate) fn rebuild_of(&self, resource: &str) -> Option<String> {
+        let rebuild = self.rebuilds.iter().find(|rebuild| rebuild.resource == resource);
+        rebuild.map(|rebuild| rebuild.schema.clone())
+    }
+
+    /// Goes on with the tables of another schema.
+    pub(crate) async fn enter(&mut self, schema: &str) -> Result<(), sqlx::Error> {
+        let statement = AssertSqlSafe(enter(schema));
+        sqlx::raw_sql(statement).execute(self.connection()).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
+        self.end("COMMIT").await
+    }
+
+    pub(crate) async fn roll_back(self) -> Result<(), sqlx::Error> {
+        self.end("ROLLBACK").await
+    }
+
+    async fn end(mut self, how: &'static str) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(how).execute(self.connection()).await?;
         self.is_open = false;
         Ok(())
     }
+}
+
+fn enter(schema: &str) -> String {
+    format!("; SELECT set_config('search_path', '{schema}', true)")
+}
+
+/// None for what the other statements answered.
+fn rebuilding(row: &PgRow) -> Option<Rebuilding> {
+    Some(Rebuilding { resource: row.try_get("resource").ok()?, schema: row.try_get("schema_name").ok()? })
 }
 
 /// Waits for a call no longer than `limit`: a server that hangs ends nothing by itself, and neither

@@ -5,10 +5,11 @@ use std::time::Duration;
 use ledgerline_kernel::TableSpec;
 use ledgerline_kernel::ports::StoreError;
 use sqlx::PgPool;
-use sqlx::migrate::MigrateError;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::failure::Failure;
+use crate::session::Rebuilding;
 use crate::table_sql::TableSql;
 
 /// How long a call waits for a connection before it reports that Postgres is not available.
@@ -26,6 +27,10 @@ pub struct PostgresViews {
     pub(crate) pool: PgPool,
     pub(crate) read_limit: Duration,
     pub(crate) write_limit: Duration,
+    /// Where the tables are, if they are not the live ones.
+    pub(crate) schema: Option<Arc<str>>,
+    /// The rebuilds under way, as the last transaction that wrote has seen them.
+    rebuilds: Arc<Mutex<Arc<[Rebuilding]>>>,
     tables: Arc<Mutex<HashMap<&'static str, Arc<TableSql>>>>,
 }
 
@@ -33,7 +38,31 @@ impl PostgresViews {
     /// Read models behind this pool.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        Self { pool, read_limit: READ_LIMIT, write_limit: WRITE_LIMIT, tables: Arc::default() }
+        Self {
+            pool,
+            read_limit: READ_LIMIT,
+            write_limit: WRITE_LIMIT,
+            schema: None,
+            rebuilds: Arc::default(),
+            tables: Arc::default(),
+        }
+    }
+
+    /// The same views with the tables of another schema, over the same connections.
+    pub(crate) fn in_schema(&self, schema: &str) -> Self {
+        Self { schema: Some(schema.into()), ..self.clone() }
+    }
+
+    pub(crate) fn learn_of(&self, rebuilds: &[Rebuilding]) {
+        let mut known = self.rebuilds.lock().unwrap_or_else(PoisonError::into_inner);
+        if **known != *rebuilds {
+            *known = rebuilds.into();
+        }
+    }
+
+    /// See [`learn_of`](Self::learn_of).
+    pub(crate) fn known_rebuilds(&self) -> Arc<[Rebuilding]> {
+        Arc::clone(&self.rebuilds.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The connections, which those may share that work on the same database.
@@ -60,15 +89,14 @@ impl PostgresViews {
         Ok(Self::new(pool))
     }
 
-    /// Brings the tables up to date. Migrations that a newer release has applied are left alone, so
+    /// Brings the tables up to date, those of rebuilds under way included. Migrations that a newer release has applied are left alone, so
     /// rolling back a release does nothing here.
     ///
     /// # Errors
     /// [`MigrateError`] of the migration that failed; it has been undone, those before it have not.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
-        let mut migrations = sqlx::migrate!("../../migrations");
-        migrations.set_ignore_missing(true);
-        migrations.run(&self.pool).await
+        migrations().run(&self.pool).await?;
+        self.migrate_rebuilds().await
     }
 
     /// Asks the database for a sign of life.
@@ -90,4 +118,10 @@ impl PostgresViews {
         tables.insert(table.name, Arc::clone(&sql));
         Ok(sql)
     }
+}
+
+pub(crate) fn migrations() -> Migrator {
+    let mut migrations = sqlx::migrate!("../../migrations");
+    migrations.set_ignore_missing(true);
+    migrations
 }

@@ -5,12 +5,18 @@ use axum::extract::Request;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_MATCH};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use ledgerline_app::IfMatch;
+use ledgerline_app::{IfMatch, LARGE_STATE_LIMIT};
+use ledgerline_kernel::DynDomain;
 
 use crate::problem::RequestError;
 
-/// The largest body that is read, in bytes.
+/// The largest body that is read, in bytes, unless the domain has large states.
 pub(crate) const LIMIT_BYTES: usize = 1024 * 1024;
+
+/// The largest body that is read of a request to this domain, in bytes.
+pub(crate) fn limit_of(domain: &dyn DynDomain) -> usize {
+    if domain.has_large_states() { LARGE_STATE_LIMIT } else { LIMIT_BYTES }
+}
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -22,14 +28,14 @@ pub(crate) enum Accepts {
     MergePatch,
 }
 
-/// The body as text; empty where there is none.
-pub(crate) async fn read(request: Request, accepts: Accepts) -> Result<String, RequestError> {
+/// The body as text, of `limit` bytes at most; empty where there is none.
+pub(crate) async fn read(request: Request, accepts: Accepts, limit: usize) -> Result<String, RequestError> {
     let (parts, body) = request.into_parts();
     let declared = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|bytes| bytes > LIMIT_BYTES as u64) {
+    if declared.is_some_and(|bytes| bytes > limit as u64) {
         return Err(RequestError::BodyTooLarge);
     }
-    let bytes = collect(body).await?;
+    let bytes = collect(body, limit).await?;
     if bytes.is_empty() {
         return Ok(String::new());
     }
@@ -40,8 +46,8 @@ pub(crate) async fn read(request: Request, accepts: Accepts) -> Result<String, R
 }
 
 /// Reads to the end or to the limit, whatever `Content-Length` claims.
-async fn collect(body: Body) -> Result<Vec<u8>, RequestError> {
-    match Limited::new(body, LIMIT_BYTES).collect().await {
+async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, RequestError> {
+    match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes().into()),
         Err(error) if error.is::<LengthLimitError>() => Err(RequestError::BodyTooLarge),
         Err(_) => Err(RequestError::UnreadableBody),

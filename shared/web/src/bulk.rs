@@ -33,7 +33,7 @@ impl Endpoint {
     pub(crate) async fn execute_bulk(&self, mut sent: Sent, request: Request) -> Result<Response, ApiError> {
         let atomic = sent.parameters.flag("atomic")?;
         std::mem::take(&mut sent.parameters).finish()?;
-        let body = body::read(request, Accepts::Json).await?;
+        let body = body::read(request, Accepts::Json, body::limit_of(self.domain.as_ref())).await?;
         let entries: Vec<_> = entries(&body)?.into_iter().map(BatchEntry::read).collect();
         let creates: Vec<bool> =
             entries.iter().map(|entry| entry.as_ref().is_ok_and(|entry| entry.sk.is_none())).collect();
@@ -89,7 +89,8 @@ impl Endpoint {
         let requests = entries.iter().enumerate().filter_map(|(index, entry)| {
             Some(self.request(sent, entry.as_ref().ok()?, key.map(|key| format!("{key}#{index}"))))
         });
-        let mut executed = Box::pin(self.commands.execute_each(requests.collect())).await.into_iter();
+        let requests: Vec<_> = requests.collect();
+        let mut executed = Box::pin(self.commands.execute_each(&requests)).await.into_iter();
         let outcomes = entries.into_iter().filter_map(|entry| match entry {
             Ok(_) => executed.next(),
             Err(error) => Some(Err(error.into())),

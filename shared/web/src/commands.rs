@@ -131,7 +131,7 @@ impl Endpoint {
         std::mem::take(&mut sent.parameters).finish()?;
         let if_match = body::if_match(request.headers())?;
         let accepts = if action == Action::Update { Accepts::MergePatch } else { Accepts::Json };
-        let body = body::read(request, accepts).await?;
+        let body = body::read(request, accepts, body::limit_of(self.domain.as_ref())).await?;
         let origin = sent.origin();
         let (domain, caller, idempotency_key) = (self.domain.as_ref(), sent.caller, sent.idempotency_key);
         let command = CommandRequest { domain, action, sk, if_match, idempotency_key, body: &body, caller, origin };

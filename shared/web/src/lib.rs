@@ -6,6 +6,7 @@
 //! nothing of Lambda; whoever runs it may hand it a [`RequestId`] and a [`SourceIp`] as request
 //! extensions.
 
+mod admin;
 mod auth;
 mod body;
 mod bulk;
@@ -13,6 +14,7 @@ mod claims;
 mod commands;
 mod cursor;
 mod jwks;
+mod min_version;
 mod parameters;
 mod permission;
 mod prefer;
@@ -20,7 +22,9 @@ mod problem;
 mod queries;
 mod respond;
 mod routes;
+mod summaries;
 
+pub use admin::Admin;
 pub use auth::{AuthConfig, Authenticator};
 pub use cursor::{CursorKey, WeakCursorKey};
 pub use jwks::{KeySource, KeySourceError};

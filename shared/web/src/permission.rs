@@ -9,12 +9,14 @@ pub(crate) enum Access {
     Read,
     /// Changes it.
     Write,
+    /// Looks after its read models.
+    Operate,
 }
 
 /// What a caller needs to be allowed to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Permission {
-    /// `{resource}:read` or `{resource}:write`, within the caller's tenant.
+    /// `{resource}:read`, `{resource}:write` or `{resource}:operate`, within the caller's tenant.
     Resource(&'static str, Access),
     /// `tenant:any`: acting for a tenant other than the one in the token.
     AnyTenant,
@@ -25,6 +27,7 @@ impl fmt::Display for Permission {
         match self {
             Self::Resource(resource, Access::Read) => write!(f, "{resource}:read"),
             Self::Resource(resource, Access::Write) => write!(f, "{resource}:write"),
+            Self::Resource(resource, Access::Operate) => write!(f, "{resource}:operate"),
             Self::AnyTenant => f.write_str("tenant:any"),
         }
     }
@@ -63,9 +66,11 @@ impl Role {
     pub(crate) fn grants(self, permission: Permission) -> bool {
         match (self, permission) {
             (Self::Viewer, Permission::Resource(_, Access::Read))
-            | (Self::Editor | Self::Admin, Permission::Resource(..))
+            | (Self::Editor, Permission::Resource(_, Access::Read | Access::Write))
+            | (Self::Admin, Permission::Resource(..))
             | (Self::SystemAdmin, _) => true,
-            (Self::Viewer, Permission::Resource(_, Access::Write))
+            (Self::Viewer, Permission::Resource(_, Access::Write | Access::Operate))
+            | (Self::Editor, Permission::Resource(_, Access::Operate))
             | (Self::Viewer | Self::Editor | Self::Admin, Permission::AnyTenant) => false,
         }
     }

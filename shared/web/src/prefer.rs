@@ -1,4 +1,5 @@
-//! `Prefer: wait=N` (RFC 7240): the answer comes when the read models show what it says.
+//! `Prefer: wait=N` (RFC 7240): the answer comes when the read models show what it says, or what it
+//! has to show.
 
 use std::time::Duration;
 
@@ -13,28 +14,38 @@ pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("prefe
 /// Nobody is kept waiting for longer, in seconds.
 const LONGEST_WAIT: u64 = 5;
 
+/// For how long a list waits for what it has to show, where its caller does not say, in seconds.
+const USUAL_PATIENCE: u64 = 1;
+
+/// For how long a list is to wait for what it has to show: not at all with `wait=0`.
+pub(crate) fn patience(headers: &HeaderMap) -> Duration {
+    Duration::from_secs(preferred_seconds(headers).unwrap_or(USUAL_PATIENCE))
+}
+
+/// The first `wait` among the preferences. What makes no sense is no preference.
+fn preferred_seconds(headers: &HeaderMap) -> Option<u64> {
+    let lines = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    let mut preferences = lines.flat_map(|line| unquoted_split(line, ',')).filter_map(|preference| {
+        let (name, value) = unquoted_split(preference, ';').next()?.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("wait").then_some(value.trim())
+    });
+    let value = preferences.next()?;
+    let digits = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    // Only a number that is too long does not parse.
+    Some(digits.parse().unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT))
+}
+
 /// For how long a caller would rather wait, in seconds: 1 to [`LONGEST_WAIT`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wait(u64);
 
 impl Wait {
-    /// Reads the first `wait` among the preferences. What makes no sense is no preference.
+    /// What a command's caller prefers, if it is to wait at all.
     pub(crate) fn preferred(headers: &HeaderMap) -> Option<Self> {
-        let lines = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
-        let mut preferences = lines.flat_map(|line| unquoted_split(line, ',')).filter_map(|preference| {
-            let (name, value) = unquoted_split(preference, ';').next()?.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("wait").then_some(value.trim())
-        });
-        let value = preferences.next()?;
-        let digits = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
-        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-            return None;
-        }
-        // Only a number that is too long does not parse.
-        match digits.parse().unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT) {
-            0 => None,
-            seconds => Some(Self(seconds)),
-        }
+        preferred_seconds(headers).filter(|seconds| *seconds > 0).map(Self)
     }
 
     /// Brings the read models to what was accepted, and waits for it. Once they show it, there is a
@@ -116,6 +127,14 @@ mod tests {
             &["a=\"\\\", wait=1\", wait=3"],
         ] {
             assert_eq!(preferred(lines), Some(3), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_waits_for_a_second_or_as_its_caller_prefers() {
+        for (line, seconds) in [("", 1), ("wait=x", 1), ("wait=0", 0), ("wait=3", 3), ("wait=60", 5)] {
+            let headers = HeaderMap::from_iter([(PREFER, HeaderValue::from_static(line))]);
+            assert_eq!(patience(&headers), Duration::from_secs(seconds), "{line}");
         }
     }
 

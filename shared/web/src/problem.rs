@@ -46,7 +46,7 @@ pub(crate) enum RequestError {
     Parameter { name: String, message: &'static str },
     /// A cursor that was not handed out for this list.
     Cursor,
-    /// The entity has not got to that version.
+    /// What is read has not got to the version asked for.
     NotYetVisible,
     /// A handler panicked, or an answer could not be written.
     Internal(String),
@@ -241,7 +241,7 @@ impl From<RequestError> for Problem {
                 Self::new(StatusCode::BAD_REQUEST, "INVALID_CURSOR", "the cursor was not handed out for this list")
             }
             RequestError::NotYetVisible => {
-                let detail = "the entity has not got to that version";
+                let detail = "the version asked for is not there yet";
                 Self { retry: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "NOT_YET_VISIBLE", detail) }
             }
             RequestError::Internal(reason) => Self::internal(reason),
@@ -333,6 +333,7 @@ impl From<QueryError> for Problem {
                 let problems = problems.into_iter().map(|problem| parameter_problem(problem.name, problem.message));
                 Self::invalid("INVALID_PARAMETER", "a parameter makes no sense", problems.collect())
             }
+            QueryError::NotYetVisible => RequestError::NotYetVisible.into(),
             QueryError::Store(error) => error.into(),
         }
     }

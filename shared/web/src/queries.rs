@@ -6,11 +6,13 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::header::IF_NONE_MATCH;
 use http::{HeaderMap, Method, StatusCode, Uri};
-use ledgerline_app::{Caller, ListRequest, Queries};
-use ledgerline_kernel::{DynDomain, Entity, SortKey, Version};
+use ledgerline_app::{Caller, KeyListRequest, ListRequest, MinVersions, Queries};
+use ledgerline_kernel::ports::KeyRange;
+use ledgerline_kernel::{DynDomain, Entity, SortKey, TenantCode, Timestamp, Version};
 
 use crate::auth::Verified;
 use crate::cursor::CursorKey;
+use crate::min_version::min_versions;
 use crate::parameters::{EntityPath, Parameters, percent_encoded};
 use crate::permission::{Access, Guard, Permission};
 use crate::problem::{ApiError, RequestError};
@@ -18,6 +20,15 @@ use crate::respond::{EntityView, Extra, Incoming, Links, entity_tag, set_entity_
 use crate::routes::{Routes, base_path, bulk_path};
 
 const A_VERSION: &str = "must be a version, a whole number from 1";
+const A_TIME: &str = "must be a time like 2026-11-20T12:00:00Z (RFC 3339), a + in it written %2B";
+const A_KEY: &str = "must be what can be a key, 1 to 128 characters in NFC without NUL";
+
+/// A page of a list, wherever it came from.
+struct Page {
+    entities: Vec<Entity>,
+    next: Option<String>,
+    total: Option<u64>,
+}
 
 /// One domain's reads.
 #[derive(Clone)]
@@ -42,9 +53,9 @@ pub(crate) fn mount(
         cursor_key: cursor_key.clone(),
     });
     let list = endpoint.clone().map(|endpoint| {
-        move |caller: Verified, incoming: Incoming, uri: Uri, query: Parameters| {
+        move |caller: Verified, incoming: Incoming, uri: Uri, query: Parameters, request: Request| {
             let endpoint = endpoint.clone();
-            async move { endpoint.list(caller.0, &incoming, &uri, query).await }
+            async move { endpoint.list(caller.0, &incoming, &uri, query, request.headers()).await }
         }
     });
     let history = endpoint.clone().map(|endpoint| {
@@ -78,6 +89,7 @@ impl Endpoint {
         let consistency = query.text("consistency");
         let version: Option<Version> = query.value("version", A_VERSION)?;
         let min_version: Option<Version> = query.value("minVersion", A_VERSION)?;
+        let as_of: Option<Timestamp> = query.value("asOf", A_TIME)?;
         query.finish()?;
         let strong = match consistency.as_deref() {
             None | Some("eventual") => false,
@@ -85,13 +97,19 @@ impl Endpoint {
             Some(_) => return Err(RequestError::parameter("consistency", "must be strong or eventual").into()),
         };
         let domain = self.domain.as_ref();
-        let entity = match version {
-            Some(_) if consistency.is_some() || min_version.is_some() => {
+        let is_of_now = consistency.is_some() || min_version.is_some();
+        let entity = match (version, as_of) {
+            (Some(_), _) if is_of_now => {
                 let message = "is a version of its own: leave out consistency and minVersion";
                 return Err(RequestError::parameter("version", message).into());
             }
-            Some(version) => self.queries.at_version(domain, caller.tenant, sk, version).await?,
-            None => self.queries.get(domain, caller.tenant, sk, strong, min_version).await?,
+            (version, Some(_)) if is_of_now || version.is_some() => {
+                let message = "says which version it is: leave out version, consistency and minVersion";
+                return Err(RequestError::parameter("asOf", message).into());
+            }
+            (_, Some(moment)) => self.queries.as_of(domain, caller.tenant, sk, moment).await?,
+            (Some(version), None) => self.queries.at_version(domain, caller.tenant, sk, version).await?,
+            (None, None) => self.queries.get(domain, caller.tenant, sk, strong, min_version).await?,
         };
         if min_version.is_some_and(|min| entity.version < min) {
             return Err(RequestError::NotYetVisible.into());
@@ -111,23 +129,65 @@ impl Endpoint {
         incoming: &Incoming,
         uri: &Uri,
         mut query: Parameters,
+        headers: &HeaderMap,
     ) -> Result<Response, ApiError> {
-        let domain = self.domain.as_ref();
+        let least = min_versions(headers)?;
+        let page = match query.text("store").as_deref() {
+            None => self.page(caller.tenant, query, &least).await?,
+            Some("data") => self.page_by_key(caller.tenant, query, &least).await?,
+            Some(_) => return Err(RequestError::parameter("store", "must be data, or left out").into()),
+        };
+        let views: Vec<_> = page.entities.iter().map(EntityView::of).collect();
+        let extra = Extra { count: Some(views.len()), total_count: page.total, ..Extra::default() };
+        success(StatusCode::OK, incoming, &views, extra, Some(links(uri, page.next.as_deref())?))
+    }
+
+    async fn page(&self, tenant: TenantCode, mut query: Parameters, least: &MinVersions) -> Result<Page, ApiError> {
         let (limit, cursor) = (query.limit()?, query.text("cursor"));
-        let sort = query.text("sort").unwrap_or_default();
+        let (q, sort) = (query.text("q"), query.text("sort").unwrap_or_default());
         let (include_deleted, with_total) = (query.flag("includeDeleted")?, query.flag("total")?);
         let mut filters = query.rest();
         filters.sort_unstable();
-        let selection = serde_json::to_string(&(&filters, &sort, include_deleted)).unwrap_or_default();
-        let tenant = caller.tenant.clone();
-        let scope = ["list", domain.resource(), tenant.as_str(), &selection];
+        let selection = serde_json::to_string(&(&filters, &q, &sort, include_deleted)).unwrap_or_default();
+        let owner = tenant.clone();
+        let scope = ["list", self.domain.resource(), owner.as_str(), &selection];
         let after = cursor.map(|cursor| self.cursor_key.open(&scope, &cursor)).transpose()?;
-        let request = ListRequest { filters, sort, after, limit, include_deleted, with_total };
-        let page = self.queries.list(domain, caller.tenant, request).await?;
-        let views: Vec<_> = page.entities.iter().map(EntityView::of).collect();
+        let request = ListRequest { filters, q, sort, after, limit, include_deleted, with_total };
+        let page = self.queries.list(self.domain.as_ref(), tenant, request, least).await?;
         let next = page.next.map(|position| self.cursor_key.seal(&scope, &position));
-        let extra = Extra { count: Some(views.len()), total_count: page.total, ..Extra::default() };
-        success(StatusCode::OK, incoming, &views, extra, Some(links(uri, next.as_deref())?))
+        Ok(Page { entities: page.entities, next, total: page.total })
+    }
+
+    /// A list that the data table has: it knows no order but that of keys.
+    async fn page_by_key(
+        &self,
+        tenant: TenantCode,
+        mut query: Parameters,
+        least: &MinVersions,
+    ) -> Result<Page, ApiError> {
+        let (limit, cursor) = (query.limit()?, query.text("cursor"));
+        let include_deleted = query.flag("includeDeleted")?;
+        let prefix: Option<SortKey> = query.value("sk.prefix", A_KEY)?;
+        let (from, end): (Option<SortKey>, Option<SortKey>) =
+            (query.value("sk.gte", A_KEY)?, query.value("sk.lt", A_KEY)?);
+        if let Some((name, _)) = query.rest().into_iter().next() {
+            return Err(RequestError::parameter(name, "is not a parameter of a list with store=data").into());
+        }
+        let selection = serde_json::to_string(&(&prefix, &from, &end, include_deleted)).unwrap_or_default();
+        let keys = match prefix {
+            Some(_) if from.is_some() || end.is_some() => {
+                return Err(RequestError::parameter("sk.prefix", "goes without sk.gte and sk.lt").into());
+            }
+            Some(prefix) => KeyRange::Prefix(prefix),
+            None => KeyRange::Between(from, end),
+        };
+        let owner = tenant.clone();
+        let scope = ["data", self.domain.resource(), owner.as_str(), &selection];
+        let after: Option<String> = cursor.map(|cursor| self.cursor_key.open(&scope, &cursor)).transpose()?;
+        let request = KeyListRequest { keys, after, limit, include_deleted };
+        let page = self.queries.list_by_key(self.domain.as_ref(), tenant, request, least).await?;
+        let next = page.next.map(|sk| self.cursor_key.seal(&scope, &sk));
+        Ok(Page { entities: page.entities, next, total: None })
     }
 
     async fn history(
@@ -168,7 +228,7 @@ fn is_known(headers: &HeaderMap, version: Version) -> bool {
 }
 
 /// The page's own address and, with the next cursor in it, that of the page after.
-fn links(uri: &Uri, next: Option<&str>) -> Result<Links, RequestError> {
+pub(crate) fn links(uri: &Uri, next: Option<&str>) -> Result<Links, RequestError> {
     let this = uri.path_and_query().map_or_else(|| uri.path().to_owned(), ToString::to_string);
     let Some(cursor) = next else { return Ok(Links { this, next: None }) };
     let mut link = format!("{}?", uri.path());

@@ -12,14 +12,16 @@ use http::header::ALLOW;
 use http::{HeaderValue, Method, StatusCode};
 use ledgerline_app::{Commands, Projector, Queries, Registry};
 use ledgerline_kernel::DynDomain;
+use ledgerline_kernel::ports::SummaryRead;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::admin::Admin;
 use crate::auth::{Authenticator, authorise};
 use crate::cursor::CursorKey;
 use crate::permission::Guard;
 use crate::problem::{ApiError, RequestError};
 use crate::respond::{Extra, Incoming, finish, panicked, success};
-use crate::{commands, queries};
+use crate::{admin, commands, queries, summaries};
 
 /// What a router serves.
 #[derive(Clone)]
@@ -33,6 +35,10 @@ pub struct Api {
     pub projector: Option<Projector>,
     /// The read path. Without it, its routes answer 405.
     pub queries: Option<Queries>,
+    /// Reads the sums of delta projections. Without it, their routes answer 405.
+    pub summaries: Option<Arc<dyn SummaryRead>>,
+    /// What administrators work with. Without it, their routes answer 405.
+    pub admin: Option<Admin>,
     /// Verifies callers.
     pub authenticator: Arc<Authenticator>,
     /// Signs the cursors of lists.
@@ -50,7 +56,9 @@ pub fn router(api: Api) -> Router {
     for domain in api.registry.domains() {
         routes = commands::mount(routes, api.commands.as_ref(), api.projector.as_ref(), domain);
         routes = queries::mount(routes, api.queries.as_ref(), &api.cursor_key, domain);
+        routes = summaries::mount(routes, api.summaries.as_ref(), &api.cursor_key, domain);
     }
+    routes = admin::mount(routes, api.admin.as_ref(), &api.cursor_key, api.registry.domains());
     routes.finish().layer(CatchPanicLayer::custom(panicked)).layer(from_fn(finish))
 }
 

@@ -15,10 +15,10 @@ use crate::rounds::Rounds;
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// How often each side is measured
-    #[arg(long, default_value_t = 9)]
+    #[arg(long, default_value_t = 21)]
     rounds: usize,
     /// Commands of a kind in one round
-    #[arg(long, default_value_t = 2000)]
+    #[arg(long, default_value_t = 1000)]
     commands: usize,
     /// Commands on their way at once
     #[arg(long, default_value_t = 16)]
@@ -93,9 +93,9 @@ impl Sides {
     async fn on(emulator: &Emulator) -> anyhow::Result<Self> {
         let client = emulator.client().await;
         let (products, counters) = (Ours::products(&client)?, Ours::counters(&client)?);
-        products.create_product("template").await?;
-        products.change_price("template", 1).await?;
-        counters.create_counter("template").await?;
+        products.create(&ours::product("template")).await?;
+        products.change_price("template", &ours::price(1)).await?;
+        counters.create(&ours::counter("template")).await?;
         counters.increment("template").await?;
         let theirs = emulator.client().await;
         let raw_products = Raw::like_ours(&theirs, "PRODUCT#acme").await?;
@@ -112,16 +112,25 @@ impl Sides {
         commands: usize,
         in_flight: usize,
     ) -> anyhow::Result<Cost> {
-        measure(commands, in_flight, |number| async move {
+        let request = |number| {
             let sk = format!("{name}-{number}");
+            let body = match kind {
+                Kind::CreateWithClaim => ours::product(&sk),
+                Kind::Create => ours::counter(&sk),
+                Kind::Update => ours::price(number),
+            };
+            (sk, body)
+        };
+        let requests: Vec<_> = (0..commands).map(request).collect();
+        measure(&requests, in_flight, |(sk, body)| async move {
             match (kind, ours) {
-                (Kind::CreateWithClaim, true) => self.products.create_product(&sk).await,
-                (Kind::CreateWithClaim, false) => self.raw_products.create_with_claim(&sk).await,
-                (Kind::Create, true) => self.counters.create_counter(&sk).await,
-                (Kind::Create, false) => self.raw_counters.create(&sk).await,
-                (Kind::Update, true) => self.products.change_price(&sk, number).await,
+                (Kind::CreateWithClaim, true) => self.products.create(body).await,
+                (Kind::CreateWithClaim, false) => self.raw_products.create_with_claim(sk).await,
+                (Kind::Create, true) => self.counters.create(body).await,
+                (Kind::Create, false) => self.raw_counters.create(sk).await,
+                (Kind::Update, true) => self.products.change_price(sk, body).await,
                 (Kind::Update, false) => {
-                    anyhow::ensure!(self.raw_products.update(&sk).await?, "somebody else wrote");
+                    anyhow::ensure!(self.raw_products.update(sk).await?, "somebody else wrote");
                     Ok(())
                 }
             }
@@ -137,7 +146,7 @@ async fn count_calls(emulator: &Emulator, report: &mut Report) -> anyhow::Result
     let client = calls.of(&emulator.client().await);
     let (products, counters) = (Ours::products(&client)?, Ours::counters(&client)?);
     for number in 0..COMMANDS {
-        products.create_product(&format!("counted-{number}")).await?;
+        products.create(&ours::product(&format!("counted-{number}"))).await?;
     }
     println!();
     let mut row = |what: &str, counted: &BTreeMap<String, usize>, expected: &[&str]| {
@@ -152,11 +161,11 @@ async fn count_calls(emulator: &Emulator, report: &mut Report) -> anyhow::Result
     };
     row("create with a claim", &calls.take(), &["TransactWriteItems"]);
     for number in 0..COMMANDS {
-        counters.create_counter(&format!("counted-{number}")).await?;
+        counters.create(&ours::counter(&format!("counted-{number}"))).await?;
     }
     row("create", &calls.take(), &["PutItem"]);
     for number in 0..COMMANDS {
-        products.change_price(&format!("counted-{number}"), 1).await?;
+        products.change_price(&format!("counted-{number}"), &ours::price(1)).await?;
     }
     row("update", &calls.take(), &["PutItem", "Query"]);
     Ok(())

@@ -37,7 +37,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let (our_calls, their_calls) = (Calls::default(), Calls::default());
     let client = our_calls.of(&emulator.client().await);
     let counters = Ours::counters(&client)?;
-    counters.create_counter("template").await?;
+    counters.create(&ours::counter("template")).await?;
     counters.increment("template").await?;
     let raw = Raw::like_ours(&their_calls.of(&emulator.client().await), "COUNTER#acme").await?;
     let wanted = f64::from(WRITERS * INCREMENTS);
@@ -49,7 +49,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let (mut lost, mut their_lost, mut given_up) = (0.0, 0.0, 0);
     for round in 0..options.rounds {
         let sk = format!("round-{round}");
-        counters.create_counter(&sk).await?;
+        counters.create(&ours::counter(&sk)).await?;
         raw.create(&sk).await?;
 
         our_calls.take();

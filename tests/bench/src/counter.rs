@@ -87,7 +87,7 @@ impl Domain for Counter {
     const TYPE: &'static str = "COUNTER";
     const RESOURCE: &'static str = "counters";
     const COMMANDS: &'static [&'static str] = &["increment"];
-    const TABLE: TableSpec = TableSpec { name: "counter", columns: &[] };
+    const TABLE: TableSpec = TableSpec { name: "counter", columns: &[], indexed: &[], searched: &[] };
 
     fn parse(action: Action<'_>, fields: &mut Fields<'_>) -> Option<Command> {
         match action {

@@ -29,8 +29,8 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let emulator = Emulator::start(&[ours::TABLE, raw::TABLE])?;
     let (client, theirs) = (emulator.client().await, emulator.client().await);
     let products = Ours::products(&client)?;
-    products.create_product("template").await?;
-    products.change_price("template", 1).await?;
+    products.create(&ours::product("template")).await?;
+    products.change_price("template", &ours::price(1)).await?;
     let raw = Raw::like_ours(&theirs, "PRODUCT#acme").await?;
     let samples = options.samples;
     let mut report = Report::new("history", &format!("{samples} updates of each age and side, one at a time"));
@@ -40,9 +40,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let mut theirs = ours.clone();
     for sample in 0..samples {
         for (age, (ours, theirs)) in AGES.iter().zip(ours.iter_mut().zip(&mut theirs)) {
-            let sk = entity(*age, sample);
+            let (sk, price) = (entity(*age, sample), ours::price(1_000_000 + sample));
             let started = Instant::now();
-            products.change_price(&sk, 1_000_000 + sample).await?;
+            products.change_price(&sk, &price).await?;
             ours.push(started.elapsed().as_secs_f64() * 1e6);
             let started = Instant::now();
             raw.update(&sk).await?;
@@ -82,9 +82,9 @@ async fn grow(products: &Ours, raw: &Raw, samples: usize) -> anyhow::Result<()> 
 
 async fn age(products: &Ours, raw: &Raw, sk: &str, to: usize) -> anyhow::Result<()> {
     let ours = async {
-        products.create_product(sk).await?;
+        products.create(&ours::product(sk)).await?;
         for version in 2..=to {
-            products.change_price(sk, version).await?;
+            products.change_price(sk, &ours::price(version)).await?;
         }
         anyhow::Ok(())
     };

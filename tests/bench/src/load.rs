@@ -13,19 +13,20 @@ pub(crate) struct Cost {
     pub(crate) cpu_us: f64,
 }
 
-/// Runs `count` operations, `in_flight` at a time, each with its number from 0.
-pub(crate) async fn measure<F, T>(count: usize, in_flight: usize, operation: F) -> anyhow::Result<Cost>
+/// Runs an operation on each of these requests, `in_flight` at a time. Making the requests is not
+/// measured: that is the work of whoever sends them.
+pub(crate) async fn measure<'a, R, F, T>(requests: &'a [R], in_flight: usize, operation: F) -> anyhow::Result<Cost>
 where
-    F: Fn(usize) -> T,
+    F: Fn(&'a R) -> T,
     T: Future<Output = anyhow::Result<()>>,
 {
     let (wall, cpu) = (Instant::now(), cpu_time()?);
-    futures::stream::iter((0..count).map(|number| Ok(operation(number))))
+    futures::stream::iter(requests.iter().map(|request| Ok(operation(request))))
         .try_buffer_unordered(in_flight)
         .try_collect::<()>()
         .await?;
     #[expect(clippy::cast_precision_loss, reason = "a count of some thousands")]
-    let count = count as f64;
+    let count = requests.len() as f64;
     let cpu = cpu_time()?.saturating_sub(cpu);
     Ok(Cost { rate: count / wall.elapsed().as_secs_f64(), cpu_us: cpu.as_secs_f64() * 1e6 / count })
 }

@@ -10,12 +10,17 @@ mod emulator;
 mod footprint;
 mod history;
 mod host;
+mod lag;
 mod load;
 mod ours;
 mod peers;
+mod project;
+mod query;
 mod raw;
+mod rebuild;
 mod report;
 mod rounds;
+mod states_alone;
 
 use std::process::ExitCode;
 
@@ -37,6 +42,14 @@ enum What {
     History(history::Options),
     /// Many writers that increment one entity
     Conflict(conflict::Options),
+    /// Versions brought into their table, against upserts written by hand
+    Project(project::Options),
+    /// Lists, against SQL written by hand, in a small table and a large one
+    Query(query::Options),
+    /// How long after it was accepted a command shows in Postgres
+    Lag(lag::Options),
+    /// A domain's tables made anew, against a parallel scan and an upsert
+    Rebuild(rebuild::Options),
     /// Start-up time, memory, build time and crate count of the local host
     Footprint(footprint::Options),
     /// A DynamoDB with these tables until standard input ends; what the others measure on
@@ -52,6 +65,10 @@ fn main() -> anyhow::Result<ExitCode> {
         What::Command(options) => client()?.block_on(command::run(&options)),
         What::History(options) => client()?.block_on(history::run(&options)),
         What::Conflict(options) => client()?.block_on(conflict::run(&options)),
+        What::Project(options) => client()?.block_on(project::run(&options)),
+        What::Query(options) => client()?.block_on(query::run(&options)),
+        What::Lag(options) => tokio::runtime::Runtime::new()?.block_on(lag::run(&options)),
+        What::Rebuild(options) => client()?.block_on(rebuild::run(&options)),
         What::Footprint(options) => footprint::run(&options).map(|()| ExitCode::SUCCESS),
         What::Emulator { tables } => {
             tokio::runtime::Runtime::new()?.block_on(emulator::serve(&tables)).map(|()| ExitCode::SUCCESS)

@@ -15,6 +15,29 @@ use crate::counter::Counter;
 /// The name of our side's table.
 pub(crate) const TABLE: &str = "ours";
 
+/// A product of the size that a catalogue's entry has.
+pub(crate) fn product(sk: &str) -> String {
+    json!({
+        "sk": sk, "code": format!("C-{sk}"), "name": "Round brilliant, very good cut",
+        "attributes": {
+            "category": "diamond", "price": "2757.00",
+            "description": "Carat 0.70, cut Very Good, color E, clarity SI1, depth 62.4, table 57",
+            "specification": {"weight": "0.70 ct", "dimensions": "5.67 x 5.70 x 3.53 mm"},
+        },
+    })
+    .to_string()
+}
+
+/// Another price for a product.
+pub(crate) fn price(cents: usize) -> String {
+    json!({"price": format!("{}.{:02}", cents / 100, cents % 100)}).to_string()
+}
+
+/// A counter at 0.
+pub(crate) fn counter(sk: &str) -> String {
+    json!({"sk": sk, "code": format!("C-{sk}"), "name": "Visitors"}).to_string()
+}
+
 /// One domain's commands.
 #[derive(Clone)]
 pub(crate) struct Ours {
@@ -40,32 +63,16 @@ impl Ours {
         Ok(Self { commands, domain, tenant: "acme".parse()? })
     }
 
-    /// Creates a product of the size that a catalogue's entry has.
-    pub(crate) async fn create_product(&self, sk: &str) -> anyhow::Result<()> {
-        let body = json!({
-            "sk": sk, "code": format!("C-{sk}"), "name": "Round brilliant, very good cut",
-            "attributes": {
-                "category": "diamond", "price": "2757.00",
-                "description": "Carat 0.70, cut Very Good, color E, clarity SI1, depth 62.4, table 57",
-                "specification": {"weight": "0.70 ct", "dimensions": "5.67 x 5.70 x 3.53 mm"},
-            },
-        });
-        self.send(Action::Create, None, &body.to_string()).await?;
+    /// Creates what this body says.
+    pub(crate) async fn create(&self, body: &str) -> anyhow::Result<()> {
+        self.send(Action::Create, None, body).await?;
         Ok(())
     }
 
-    /// Gives a product another price.
-    pub(crate) async fn change_price(&self, sk: &str, cents: usize) -> anyhow::Result<()> {
-        let body = json!({"price": format!("{}.{:02}", cents / 100, cents % 100)}).to_string();
-        let accepted = self.send(Action::Named("change-price"), Some(sk), &body).await?;
+    /// Gives a product the price that this body says.
+    pub(crate) async fn change_price(&self, sk: &str, body: &str) -> anyhow::Result<()> {
+        let accepted = self.send(Action::Named("change-price"), Some(sk), body).await?;
         anyhow::ensure!(accepted.changed, "the price of {sk} was the same before");
-        Ok(())
-    }
-
-    /// Creates a counter at 0.
-    pub(crate) async fn create_counter(&self, sk: &str) -> anyhow::Result<()> {
-        let body = json!({"sk": sk, "code": format!("C-{sk}"), "name": "Visitors"});
-        self.send(Action::Create, None, &body.to_string()).await?;
         Ok(())
     }
 

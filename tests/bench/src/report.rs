@@ -48,18 +48,19 @@ impl std::fmt::Display for Bar {
 pub(crate) struct Report {
     name: &'static str,
     rows: Vec<Value>,
+    bars: usize,
     missed: usize,
 }
 
 impl Report {
     pub(crate) fn new(name: &'static str, conditions: &str) -> Self {
         println!("{name}: {conditions}; medians (least-most)\n");
-        Self { name, rows: Vec::new(), missed: 0 }
+        Self { name, rows: Vec::new(), bars: 0, missed: 0 }
     }
 
-    /// Two sides and their ratio, ours to theirs.
+    /// Two sides and the median of their ratios, ours to theirs.
     pub(crate) fn compare(&mut self, what: &str, [ours, theirs]: [&Rounds; 2], bar: Option<Bar>) {
-        let ratio = ours.median() / theirs.median();
+        let ratio = ours.ratio_to(theirs).median();
         let verdict = self.verdict(ratio, bar);
         println!("{what:<34} {ours} against {theirs} {ratio:>6.2}x  {verdict}");
         let (ours, theirs) = (ours.median(), theirs.median());
@@ -80,6 +81,7 @@ impl Report {
     }
 
     fn verdict(&mut self, value: f64, bar: Option<Bar>) -> String {
+        self.bars += usize::from(bar.is_some());
         match bar {
             None => String::new(),
             Some(bar) if bar.is_kept_by(value) => format!("bar {bar}, kept"),
@@ -93,6 +95,7 @@ impl Report {
     /// Failure where a bar was missed, unless that was to be reported only.
     pub(crate) fn finish(self, reporting: &Reporting) -> ExitCode {
         match self.missed {
+            0 if self.bars == 0 => {}
             0 => println!("\n{}: every bar kept", self.name),
             missed => println!("\n{}: {missed} bars missed", self.name),
         }

@@ -4,7 +4,17 @@
 //! `cargo test -p ledgerline-it` runs them. There is nothing here to use.
 
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod flows;
+#[cfg(test)]
+mod large_states;
+#[cfg(test)]
+mod projection;
+#[cfg(test)]
+mod rebuild;
+#[cfg(test)]
+mod reconcile;
 #[cfg(test)]
 mod redelivery;
 #[cfg(test)]

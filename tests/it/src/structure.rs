@@ -15,11 +15,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("ledger-dynamodb", &["kernel"]),
     ("views-postgres", &["kernel"]),
     ("web", &["app", "kernel"]),
-    ("lambda", &["app", "kernel", "ledger-dynamodb", "views-postgres", "web"]),
+    ("blobs-s3", &["kernel"]),
+    ("bus-sns", &["kernel"]),
+    ("lambda", &["app", "blobs-s3", "kernel", "ledger-dynamodb", "views-postgres", "web"]),
     ("testkit", &["kernel"]),
     ("command-api", FUNCTION_MAY_LINK),
     ("query-api", FUNCTION_MAY_LINK),
     ("data-sync", FUNCTION_MAY_LINK),
+    ("reconcile", FUNCTION_MAY_LINK),
+    ("event-relay", &["app", "bus-sns", "kernel", "lambda"]),
     ("stores", &[]),
 ];
 
@@ -38,8 +42,12 @@ struct Metadata(Value);
 
 impl Metadata {
     fn read() -> Self {
+        let rustc = Command::new("rustc").arg("-vV").output().unwrap();
+        let host = String::from_utf8(rustc.stdout).unwrap();
+        let host = host.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+        // Of this platform: what others would need was not downloaded, and there may be no network.
         let command = Command::new(env!("CARGO"))
-            .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+            .args(["metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform", host])
             .current_dir(root())
             .output()
             .unwrap();

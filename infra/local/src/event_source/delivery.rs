@@ -10,10 +10,11 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
 /// One batch on its way to a function, and what Lambda would do with it next. Pure: it is told what
-/// was answered and when.
+/// was answered, and what time it is.
 ///
 /// Invoke the function with [`next`](Self::next) and tell [`settle`](Self::settle) what came of it,
-/// until there is no next. All records up to [`delivered`](Self::delivered) are done with.
+/// until there is no next; before each, see what has [expired](Self::expire). The first
+/// [`done`](Self::done) records are done with.
 #[derive(Debug)]
 pub struct Delivery<'a> {
     mapping: &'a Mapping,
@@ -94,14 +95,14 @@ impl<'a> Delivery<'a> {
         self.parts.front().and_then(|part| self.records.get(self.delivered..part.end))
     }
 
-    /// The sequence number up to which all records are done with; none before the first is.
+    /// How many records, from the first on, are done with.
     #[must_use]
-    pub fn delivered(&self) -> Option<&'a SequenceNumber> {
-        self.records.get(self.delivered.checked_sub(1)?).map(|record| &record.sequence_number)
+    pub fn done(&self) -> usize {
+        self.delivered
     }
 
     /// Decides what follows from the answer to the invocation with [`next`](Self::next).
-    pub fn settle(&mut self, answer: &Result<String, InvokeError>, now: DateTime<Utc>) -> Settled<'a> {
+    pub fn settle(&mut self, answer: &Result<String, InvokeError>) -> Settled<'a> {
         let (Some(records), Some(mut part)) = (self.next(), self.parts.pop_front()) else {
             return Settled::Delivered;
         };
@@ -122,11 +123,11 @@ impl<'a> Delivery<'a> {
                 self.parts.push_front(part);
                 Settled::Retry(delay)
             }
-            Verdict::Failed(error) => self.failed(part, records, error, now),
+            Verdict::Failed(error) => self.failed(part, records, error),
         }
     }
 
-    fn failed(&mut self, mut part: Part, records: &'a [Record], error: String, now: DateTime<Utc>) -> Settled<'a> {
+    fn failed(&mut self, mut part: Part, records: &'a [Record], error: String) -> Settled<'a> {
         part.failures += 1;
         let invocations = part.failures;
         if self.mapping.bisect && records.len() > 1 {
@@ -135,22 +136,31 @@ impl<'a> Delivery<'a> {
             self.parts.push_front(Part::until(middle));
             return Settled::Retry(FIRST_DELAY);
         }
-        let too_old = |record: &&Record| self.mapping.maximum_record_age.is_some_and(|age| is_older(record, age, now));
-        let expired = records.iter().take_while(too_old).count();
-        let exhausted = self.mapping.maximum_retry_attempts.is_some_and(|retries| part.failures > retries);
-        let (given_up, why) = match (expired, exhausted) {
-            (0, false) => {
-                self.parts.push_front(part);
-                return Settled::Retry(delay_after(invocations));
-            }
-            (_, true) => (records, Why::RetryAttemptsExhausted),
-            (count, false) => (records.get(..count).unwrap_or(records), Why::RecordAgeExceeded),
-        };
-        self.delivered += given_up.len();
-        if self.delivered < part.end {
+        if self.mapping.maximum_retry_attempts.is_none_or(|retries| part.failures <= retries) {
             self.parts.push_front(part);
+            return Settled::Retry(delay_after(invocations));
         }
-        Settled::GivenUp(GivenUp { records: given_up, why, invocations, error })
+        self.delivered = part.end;
+        Settled::GivenUp(GivenUp { records, why: Why::RetryAttemptsExhausted, invocations, error })
+    }
+
+    /// The records at the head of what is next that are too old by now: they are given up.
+    pub fn expire(&mut self, now: DateTime<Utc>) -> Option<GivenUp<'a>> {
+        let age = self.mapping.maximum_record_age?;
+        let old = self.next()?.iter().take_while(|record| is_older(record, age, now)).count();
+        let part = self.parts.front()?;
+        let records = self.records.get(self.delivered..self.delivered + old).filter(|records| !records.is_empty())?;
+        let given_up = GivenUp {
+            records,
+            why: Why::RecordAgeExceeded,
+            invocations: part.failures,
+            error: "the records are older than the mapping allows".to_owned(),
+        };
+        self.delivered += old;
+        if self.delivered >= part.end {
+            self.parts.pop_front();
+        }
+        Some(given_up)
     }
 }
 

@@ -3,7 +3,7 @@ use super::*;
 fn records(numbers: impl IntoIterator<Item = u64>) -> Vec<Record> {
     let record = |number: u64| Record {
         sequence_number: SequenceNumber::parse(&number.to_string()).unwrap(),
-        event_name: "INSERT".to_owned(),
+        item: number.to_string(),
         created: moment(0),
         json: "{}".to_owned(),
     };
@@ -32,10 +32,6 @@ fn numbers(records: Option<&[Record]>) -> Vec<u64> {
     records.unwrap_or_default().iter().map(|record| record.sequence_number.as_str().parse().unwrap()).collect()
 }
 
-fn delivered(delivery: &Delivery<'_>) -> Option<u64> {
-    delivery.delivered().map(|number| number.as_str().parse().unwrap())
-}
-
 /// Delivers to a function that is `function`; the numbers of each invocation and of what was given up.
 fn run(
     mapping: &Mapping,
@@ -48,12 +44,12 @@ fn run(
         let batch = numbers(Some(batch));
         let answer = function(&batch);
         invocations.push(batch);
-        if let Settled::GivenUp(gone) = delivery.settle(&answer, moment(0)) {
+        if let Settled::GivenUp(gone) = delivery.settle(&answer) {
             given_up.push(numbers(Some(gone.records)));
         }
         assert!(invocations.len() < 1000, "delivery ends");
     }
-    assert_eq!(delivery.delivered(), records.last().map(|record| &record.sequence_number));
+    assert_eq!(delivery.done(), records.len());
     (invocations, given_up)
 }
 
@@ -69,8 +65,8 @@ fn what_lambda_counts_as_a_success_is_one() {
         [r#"{"batchItemFailures":[]}"#, r#"{"batchItemFailures":null}"#, "{}", "null", "", r#"{"other":1}"#];
     for answer in successes {
         let mut delivery = Delivery::new(&mapping, &records);
-        assert_eq!(delivery.settle(&Ok(answer.to_owned()), moment(0)), Settled::Delivered, "{answer}");
-        assert_eq!((delivery.next(), delivered(&delivery)), (None, Some(3)), "{answer}");
+        assert_eq!(delivery.settle(&Ok(answer.to_owned())), Settled::Delivered, "{answer}");
+        assert_eq!((delivery.next(), delivery.done()), (None, 3), "{answer}");
     }
 }
 
@@ -90,8 +86,8 @@ fn a_malformed_report_or_one_of_an_unknown_record_fails_the_whole_batch() {
     ];
     for answer in failures {
         let mut delivery = Delivery::new(&mapping, &records);
-        assert_eq!(delivery.settle(&Ok(answer.to_owned()), moment(0)), Settled::Retry(FIRST_DELAY), "{answer}");
-        assert_eq!((numbers(delivery.next()), delivered(&delivery)), (vec![1, 2, 3], None), "{answer}");
+        assert_eq!(delivery.settle(&Ok(answer.to_owned())), Settled::Retry(FIRST_DELAY), "{answer}");
+        assert_eq!((numbers(delivery.next()), delivery.done()), (vec![1, 2, 3], 0), "{answer}");
     }
 }
 
@@ -108,8 +104,8 @@ fn a_partial_failure_goes_on_at_the_numerically_lowest_record_reported() {
     let (mapping, records) = (mapping(), records(8..=12));
     let mut delivery = Delivery::new(&mapping, &records);
     // As texts, "10" and "11" come before "9".
-    assert_eq!(delivery.settle(&reports(&[11, 9, 10]), moment(0)), Settled::Retry(FIRST_DELAY));
-    assert_eq!((numbers(delivery.next()), delivered(&delivery)), (vec![9, 10, 11, 12], Some(8)));
+    assert_eq!(delivery.settle(&reports(&[11, 9, 10])), Settled::Retry(FIRST_DELAY));
+    assert_eq!((numbers(delivery.next()), delivery.done()), (vec![9, 10, 11, 12], 1));
 }
 
 #[test]
@@ -117,13 +113,13 @@ fn an_error_is_retried_as_often_as_allowed_and_then_the_batch_is_given_up() {
     let (mapping, records) = (mapping(), records(1..=3));
     let mut delivery = Delivery::new(&mapping, &records);
     for millis in [100, 200] {
-        assert_eq!(delivery.settle(&failed(), moment(0)), Settled::Retry(Duration::from_millis(millis)));
-        assert_eq!(delivered(&delivery), None);
+        assert_eq!(delivery.settle(&failed()), Settled::Retry(Duration::from_millis(millis)));
+        assert_eq!(delivery.done(), 0);
     }
     let expected =
         GivenUp { records: &records, why: Why::RetryAttemptsExhausted, invocations: 3, error: "on purpose".to_owned() };
-    assert_eq!(delivery.settle(&failed(), moment(0)), Settled::GivenUp(expected));
-    assert_eq!((delivery.next(), delivered(&delivery)), (None, Some(3)));
+    assert_eq!(delivery.settle(&failed()), Settled::GivenUp(expected));
+    assert_eq!((delivery.next(), delivery.done()), (None, 3));
 }
 
 #[test]
@@ -131,7 +127,7 @@ fn without_a_limit_a_batch_is_retried_for_ever_with_growing_pauses() {
     let mapping = Mapping { maximum_retry_attempts: None, ..mapping() };
     let records = records(1..=3);
     let mut delivery = Delivery::new(&mapping, &records);
-    let pauses: Vec<_> = (0..100).map(|_| delivery.settle(&failed(), moment(1_000_000))).collect();
+    let pauses: Vec<_> = (0..100).map(|_| delivery.settle(&failed())).collect();
     assert_eq!(pauses[..3], [100, 200, 400].map(|millis| Settled::Retry(Duration::from_millis(millis))));
     assert!(pauses[6..].iter().all(|pause| *pause == Settled::Retry(LONGEST_DELAY)));
     assert_eq!(numbers(delivery.next()), [1, 2, 3]);
@@ -142,12 +138,10 @@ fn progress_gives_what_is_left_all_of_its_retries() {
     let mapping = Mapping { maximum_retry_attempts: Some(1), ..mapping() };
     let records = records(1..=3);
     let mut delivery = Delivery::new(&mapping, &records);
-    delivery.settle(&failed(), moment(0));
-    delivery.settle(&reports(&[2]), moment(0));
-    assert_eq!(delivery.settle(&failed(), moment(0)), Settled::Retry(FIRST_DELAY));
-    assert!(
-        matches!(delivery.settle(&failed(), moment(0)), Settled::GivenUp(gone) if numbers(Some(gone.records)) == [2, 3])
-    );
+    delivery.settle(&failed());
+    delivery.settle(&reports(&[2]));
+    assert_eq!(delivery.settle(&failed()), Settled::Retry(FIRST_DELAY));
+    assert!(matches!(delivery.settle(&failed()), Settled::GivenUp(gone) if numbers(Some(gone.records)) == [2, 3]));
 }
 
 #[test]
@@ -157,7 +151,7 @@ fn a_function_that_cannot_be_reached_uses_up_no_retry_and_splits_nothing() {
     let mut delivery = Delivery::new(&mapping, &records);
     let nobody = Err(InvokeError::Unavailable("nobody".to_owned()));
     for millis in [100, 200, 400, 800, 1600, 3200, 5000, 5000] {
-        assert_eq!(delivery.settle(&nobody, moment(0)), Settled::Retry(Duration::from_millis(millis)));
+        assert_eq!(delivery.settle(&nobody), Settled::Retry(Duration::from_millis(millis)));
     }
     assert_eq!(numbers(delivery.next()), [1, 2, 3]);
 }
@@ -199,23 +193,25 @@ fn without_bisection_a_reported_poison_record_takes_the_rest_of_its_batch_along(
 }
 
 #[test]
-fn a_failing_record_is_given_up_when_it_is_too_old_and_its_younger_neighbours_are_not() {
+fn records_that_are_too_old_are_given_up_unseen_and_their_younger_neighbours_are_not() {
     let age = Some(Duration::from_secs(60));
     let mapping = Mapping { maximum_retry_attempts: None, maximum_record_age: age, ..mapping() };
     let mut records = records(1..=4);
     records[2].created = moment(30);
     records[3].created = moment(30);
     let mut delivery = Delivery::new(&mapping, &records);
-    assert_eq!(delivery.settle(&failed(), moment(60)), Settled::Retry(FIRST_DELAY), "60 s is not over 60 s");
-    let Settled::GivenUp(gone) = delivery.settle(&failed(), moment(61)) else { panic!("given up") };
-    assert_eq!((numbers(Some(gone.records)), gone.why), (vec![1, 2], Why::RecordAgeExceeded));
-    assert_eq!((numbers(delivery.next()), delivered(&delivery)), (vec![3, 4], Some(2)));
+    assert_eq!(delivery.expire(moment(60)), None, "60 s is not over 60 s");
+    assert_eq!(delivery.settle(&failed()), Settled::Retry(FIRST_DELAY));
+    let gone = delivery.expire(moment(61)).unwrap();
+    assert_eq!((numbers(Some(gone.records)), gone.why, gone.invocations), (vec![1, 2], Why::RecordAgeExceeded, 1));
+    assert_eq!((numbers(delivery.next()), delivery.done()), (vec![3, 4], 2));
+    assert_eq!(delivery.expire(moment(61)), None);
+    assert_eq!(delivery.expire(moment(91)).unwrap().records.len(), 2);
+    assert_eq!((delivery.next(), delivery.expire(moment(91))), (None, None));
 }
 
 #[test]
-fn an_old_record_that_does_not_fail_is_delivered() {
-    let mapping = Mapping { maximum_record_age: Some(Duration::from_secs(60)), ..mapping() };
-    let records = records(1..=2);
-    let mut delivery = Delivery::new(&mapping, &records);
-    assert_eq!(delivery.settle(&reports(&[]), moment(1_000_000)), Settled::Delivered);
+fn without_a_maximum_age_no_record_is_too_old() {
+    let (mapping, records) = (mapping(), records(1..=2));
+    assert_eq!(Delivery::new(&mapping, &records).expire(moment(1_000_000)), None);
 }

@@ -1,86 +1,24 @@
-use std::cmp::Ordering;
 use std::fmt;
 
 use anyhow::Context as _;
-use chrono::{DateTime, Utc};
+use async_trait::async_trait;
+use chrono::DateTime;
 use dynoxide::Database;
 use dynoxide::actions::describe_stream::DescribeStreamRequest;
 use dynoxide::actions::get_records::{self, GetRecordsRequest};
 use dynoxide::actions::get_shard_iterator::GetShardIteratorRequest;
 use dynoxide::actions::list_streams::ListStreamsRequest;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use super::{Page, Record, SequenceNumber, Shard, StreamSource};
 
 /// The region that local records and streams say they are from.
 pub const LOCAL_REGION: &str = "us-east-1";
 
-/// Lambda's limit on what a function is invoked with, in bytes, less what encloses the records.
-const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024 - 64;
-
 /// `GetRecords` answers with so many records at most.
 const PAGE: usize = 1000;
 
-/// A record's place in its stream: a decimal number of 21 to 40 digits, compared by value.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct SequenceNumber(String);
-
-impl SequenceNumber {
-    /// The number with these digits. `None` for anything but digits.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        digits.then(|| Self(text.to_owned()))
-    }
-
-    /// The digits, as they were read.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Ord for SequenceNumber {
-    fn cmp(&self, other: &Self) -> Ordering {
-        // 40 digits are more than a u128 holds; and as texts, "9" would come after "10".
-        let (a, b) = (self.0.trim_start_matches('0'), other.0.trim_start_matches('0'));
-        a.len().cmp(&b.len()).then_with(|| a.cmp(b))
-    }
-}
-
-impl PartialEq for SequenceNumber {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for SequenceNumber {}
-
-impl PartialOrd for SequenceNumber {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl fmt::Display for SequenceNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// One record of a stream, as a function gets it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Record {
-    /// Its place.
-    pub sequence_number: SequenceNumber,
-    /// `INSERT`, `MODIFY` or `REMOVE`.
-    pub event_name: String,
-    /// When it was written, to the second.
-    pub created: DateTime<Utc>,
-    /// The record in the event, JSON text.
-    pub json: String,
-}
-
-/// The stream of one table, read in process.
+/// The stream of one table, read in process. It has one shard, and keeps everything.
 #[derive(Clone)]
 pub struct DynamoDbStream {
     database: Database,
@@ -111,57 +49,16 @@ impl DynamoDbStream {
         Ok(Self { database: database.clone(), shard: shard.shard_id.clone(), arn })
     }
 
-    /// The stream's name, which is another one if its table was made anew.
-    #[must_use]
-    pub fn arn(&self) -> &str {
-        &self.arn
-    }
-
-    /// The one shard that a local stream has.
-    #[must_use]
-    pub fn shard(&self) -> &str {
-        &self.shard
-    }
-
-    /// The records after `after` (from the oldest on, if none), in order: `limit` at most, and no
-    /// more than fit into one invocation, but one if there is any.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub async fn read(&self, after: Option<SequenceNumber>, limit: usize) -> anyhow::Result<Vec<Record>> {
-        let stream = self.clone();
-        tokio::task::spawn_blocking(move || stream.read_blocking(after, limit)).await?
-    }
-
-    /// The sequence number of the newest record; none if there is none.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub async fn newest(&self) -> anyhow::Result<Option<SequenceNumber>> {
-        let stream = self.clone();
-        tokio::task::spawn_blocking(move || stream.newest_blocking()).await?
-    }
-
     fn read_blocking(&self, after: Option<SequenceNumber>, limit: usize) -> anyhow::Result<Vec<Record>> {
         let request = GetShardIteratorRequest {
             stream_arn: self.arn.clone(),
             shard_id: self.shard.clone(),
             shard_iterator_type: if after.is_some() { "AFTER_SEQUENCE_NUMBER" } else { "TRIM_HORIZON" }.to_owned(),
-            sequence_number: after.map(|number| number.0),
+            sequence_number: after.map(|number| number.as_str().to_owned()),
         };
         let iterator = self.database.get_shard_iterator(request)?.shard_iterator.context("no shard iterator")?;
         let request = GetRecordsRequest { shard_iterator: iterator, limit: Some(limit.min(PAGE)) };
-        let mut records = Vec::new();
-        let mut bytes = 0;
-        for record in self.database.get_records(request)?.records {
-            let record = self.record(record)?;
-            bytes += record.json.len() + 1;
-            if bytes > PAYLOAD_LIMIT && !records.is_empty() {
-                break;
-            }
-            records.push(record);
-        }
-        Ok(records)
+        self.database.get_records(request)?.records.into_iter().map(|record| self.record(record)).collect()
     }
 
     fn newest_blocking(&self) -> anyhow::Result<Option<SequenceNumber>> {
@@ -176,7 +73,6 @@ impl DynamoDbStream {
         let sequence_number = SequenceNumber::parse(sequence_number).context("a sequence number that is no number")?;
         // A whole number of seconds, as AWS sends it.
         let seconds = record.dynamodb.approximate_creation_date_time as i64;
-        let event_name = record.event_name.clone();
         let mut json = serde_json::to_value(record)?;
         if let Some(stream_record) = json.get_mut("dynamodb").and_then(Value::as_object_mut) {
             stream_record.insert("ApproximateCreationDateTime".to_owned(), json!(seconds));
@@ -185,23 +81,30 @@ impl DynamoDbStream {
             fields.insert("awsRegion".to_owned(), json!(LOCAL_REGION));
             fields.insert("eventSourceARN".to_owned(), json!(self.arn));
         }
+        let item = json.pointer("/dynamodb/Keys").map(Value::to_string).unwrap_or_default();
         let created = DateTime::from_timestamp(seconds, 0).context("a record from outside of time")?;
-        Ok(Record { sequence_number, event_name, created, json: json.to_string() })
+        Ok(Record { sequence_number, item, created, json: json.to_string() })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+#[async_trait]
+impl StreamSource for DynamoDbStream {
+    fn arn(&self) -> &str {
+        &self.arn
+    }
 
-    #[test]
-    fn sequence_numbers_are_compared_by_value_however_many_digits_they_have() {
-        let number = |text: &str| SequenceNumber::parse(text).unwrap();
-        assert!(number("9") < number("10"));
-        assert!(number("0009") < number("10"));
-        assert!(number(&"9".repeat(39)) < number(&format!("1{}", "0".repeat(39))));
-        for text in ["", "+1", "1.0", " 1", "x"] {
-            assert_eq!(SequenceNumber::parse(text), None, "{text:?}");
-        }
+    async fn shards(&self) -> anyhow::Result<Vec<Shard>> {
+        Ok(vec![Shard { id: self.shard.clone(), parent: None }])
+    }
+
+    async fn read(&self, _: &str, after: Option<&SequenceNumber>, limit: usize) -> anyhow::Result<Page> {
+        let (stream, after) = (self.clone(), after.cloned());
+        let records = tokio::task::spawn_blocking(move || stream.read_blocking(after, limit)).await??;
+        Ok(Page { records, is_last: false })
+    }
+
+    async fn newest(&self, _: &str) -> anyhow::Result<Option<SequenceNumber>> {
+        let stream = self.clone();
+        tokio::task::spawn_blocking(move || stream.newest_blocking()).await?
     }
 }

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
+use ledgerline_stores::EventPattern;
 use serde_json::Value;
 
-/// An event source mapping's settings, named as in CloudFormation. Its parallelization factor is
-/// of no use here, since the local stream has one shard.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An event source mapping's settings, named as in CloudFormation.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Mapping {
     /// A name that stays the same from start to start; the position is kept under it.
     pub id: String,
@@ -18,16 +18,18 @@ pub struct Mapping {
     pub window: Duration,
     /// `MaximumRetryAttempts`; none for no limit.
     pub maximum_retry_attempts: Option<u32>,
-    /// `MaximumRecordAgeInSeconds`; none for no limit. Unlike Lambda, which drops an old record
-    /// unseen, this gives up an old record only after it has failed: a machine that was asleep over
-    /// night must find its read model complete.
+    /// `MaximumRecordAgeInSeconds`: an older record is given up unseen; none for no limit.
     pub maximum_record_age: Option<Duration>,
     /// `BisectBatchOnFunctionError`: a batch that fails is halved, which uses up no retry.
     pub bisect: bool,
     /// `ReportBatchItemFailures`: the function says where its batch failed.
     pub reports_item_failures: bool,
-    /// The event names that the filters let through; none where there is no filter.
-    pub event_names: Option<Vec<String>>,
+    /// `ParallelizationFactor`: invocations at a time for one shard, at least 1. Records of one item
+    /// are never in two of them.
+    pub parallelization_factor: usize,
+    /// `FilterCriteria`: a record that none of them matches is done with, and not delivered. Without
+    /// any, every record is delivered.
+    pub filters: Vec<EventPattern>,
 }
 
 /// Where a mapping begins that has no position yet.
@@ -54,37 +56,20 @@ impl Mapping {
             maximum_record_age: None,
             bisect: false,
             reports_item_failures: false,
-            event_names: None,
+            parallelization_factor: 1,
+            filters: Vec::new(),
         }
     }
 
-    /// Whether the filters let a record with this event name through.
+    /// Whether the filters let a record through.
     #[must_use]
-    pub fn accepts(&self, event_name: &str) -> bool {
-        self.event_names.as_ref().is_none_or(|names| names.iter().any(|name| name == event_name))
+    pub fn accepts(&self, record: &str) -> bool {
+        if self.filters.is_empty() {
+            return true;
+        }
+        let record: Value = serde_json::from_str(record).unwrap_or(Value::Null);
+        self.filters.iter().any(|filter| filter.matches(&record))
     }
-}
-
-/// A filter pattern that cannot be applied here.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("filters on anything but `eventName` do not run locally: {0}")]
-pub struct UnsupportedFilter(String);
-
-/// The event names that these filter patterns let through, for [`Mapping::event_names`]: those of
-/// any pattern. `None` for no patterns.
-///
-/// # Errors
-/// [`UnsupportedFilter`] for a pattern other than `{"eventName": [texts]}`.
-pub fn event_names_of(patterns: &[Value]) -> Result<Option<Vec<String>>, UnsupportedFilter> {
-    let names_of = |pattern: &Value| -> Option<Vec<String>> {
-        let fields = pattern.as_object().filter(|fields| fields.len() == 1)?;
-        fields.get("eventName")?.as_array()?.iter().map(|name| name.as_str().map(str::to_owned)).collect()
-    };
-    let mut names = Vec::new();
-    for pattern in patterns {
-        names.extend(names_of(pattern).ok_or_else(|| UnsupportedFilter(pattern.to_string()))?);
-    }
-    Ok((!patterns.is_empty()).then_some(names))
 }
 
 #[cfg(test)]
@@ -94,24 +79,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_filter_every_event_name_passes() {
-        let mapping = Mapping { event_names: event_names_of(&[]).unwrap(), ..Mapping::new("m", "f") };
-        assert!(mapping.accepts("INSERT") && mapping.accepts("REMOVE"));
-    }
-
-    #[test]
-    fn a_record_passes_if_any_filter_names_its_event() {
-        let names = event_names_of(&[json!({"eventName": ["INSERT"]}), json!({"eventName": ["MODIFY"]})]).unwrap();
-        let mapping = Mapping { event_names: names, ..Mapping::new("m", "f") };
-        assert!(mapping.accepts("INSERT") && mapping.accepts("MODIFY") && !mapping.accepts("REMOVE"));
-    }
-
-    #[test]
-    fn a_filter_on_anything_else_is_an_error_and_not_ignored() {
-        let deep = json!({"dynamodb": {"NewImage": {"kind": {"S": ["version"]}}}});
-        let both = json!({"eventName": ["INSERT"], "awsRegion": ["x"]});
-        for pattern in [deep, both, json!({"eventName": [{"prefix": "IN"}]}), json!([])] {
-            assert!(event_names_of(std::slice::from_ref(&pattern)).is_err(), "{pattern}");
-        }
+    fn a_record_passes_if_any_filter_matches_it_or_there_is_none() {
+        let record = |name: &str| json!({ "eventName": name }).to_string();
+        let filter = |name: &str| EventPattern::parse(&json!({ "eventName": [name] })).unwrap();
+        let filtered = Mapping { filters: vec![filter("INSERT"), filter("MODIFY")], ..Mapping::new("m", "f") };
+        let passes = ["INSERT", "MODIFY", "REMOVE"].map(|name| filtered.accepts(&record(name)));
+        assert_eq!(passes, [true, true, false]);
+        assert!(Mapping::new("m", "f").accepts(&record("REMOVE")));
     }
 }

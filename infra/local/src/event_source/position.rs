@@ -1,13 +1,56 @@
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::SequenceNumber;
 
-/// How far one mapping has come in one stream, kept in a file so that it survives the process.
+/// How far a mapping is with one shard.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Position {
+    /// All records up to this one are done with; none if not even the first is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence_number: Option<SequenceNumber>,
+    /// The shard is closed, and all of it is done with.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_finished: bool,
+}
+
+impl Position {
+    /// Whether all records up to `number` are done with.
+    #[must_use]
+    pub fn reached(&self, number: &SequenceNumber) -> bool {
+        self.is_finished || self.sequence_number.as_ref().is_some_and(|at| at >= number)
+    }
+}
+
+/// By the names of shards.
+pub type Positions = BTreeMap<String, Position>;
+
+/// Where a mapping keeps its positions.
+#[async_trait]
+pub trait PositionStore: Send + Sync + 'static {
+    /// What was saved last; nothing if nothing was, or if it cannot be read: beginning anew is safe,
+    /// because delivery is at least once.
+    ///
+    /// # Errors
+    /// If the store is there and cannot be opened.
+    async fn load(&self) -> anyhow::Result<Positions>;
+
+    /// Saves: from now on it is [loaded](Self::load), whatever happens to the process.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    async fn save(&self, positions: &Positions) -> anyhow::Result<()>;
+}
+
+/// The positions of one mapping in one stream, kept in a file so that they survive the process.
 #[derive(Debug, Clone)]
 pub struct PositionFile {
     path: PathBuf,
@@ -18,11 +61,11 @@ pub struct PositionFile {
 #[serde(rename_all = "camelCase")]
 struct Saved {
     stream_arn: String,
-    sequence_number: SequenceNumber,
+    shards: Positions,
 }
 
 impl PositionFile {
-    /// The position of the mapping `id` in the stream with this ARN, in a file in `directory`
+    /// The positions of the mapping `id` in the stream with this ARN, in a file in `directory`
     /// (which must exist). Nothing is read or written yet.
     #[must_use]
     pub fn new(directory: &Path, id: &str, stream_arn: &str) -> Self {
@@ -33,37 +76,28 @@ impl PositionFile {
         Self { path: directory.join(format!("{name}.position")), stream: stream_arn.to_owned() }
     }
 
-    /// The position that was saved last; none if none was, or one in another stream (the table was
-    /// made anew), or one that cannot be read. Beginning anew is then safe: delivery is at least once.
-    ///
-    /// # Errors
-    /// If there is a file that cannot be opened.
-    pub fn load(&self) -> anyhow::Result<Option<SequenceNumber>> {
+    fn load_blocking(&self) -> anyhow::Result<Positions> {
         let text = match std::fs::read_to_string(&self.path) {
             Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Positions::new()),
             Err(error) => return Err(error).with_context(|| format!("reading {}", self.path.display())),
         };
         match serde_json::from_str::<Saved>(&text) {
-            Ok(saved) if saved.stream_arn == self.stream => Ok(Some(saved.sequence_number)),
-            Ok(_) => Ok(None),
+            Ok(saved) if saved.stream_arn == self.stream => Ok(saved.shards),
+            // The table was made anew.
+            Ok(_) => Ok(Positions::new()),
             Err(error) => {
                 tracing::warn!(
                     "{} is not a position ({error}); its stream is read from the start",
                     self.path.display()
                 );
-                Ok(None)
+                Ok(Positions::new())
             }
         }
     }
 
-    /// Saves a position: after this returns it is found by [`load`](Self::load), whatever happens to
-    /// the process or the machine; until then the one before is.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn save(&self, position: &SequenceNumber) -> anyhow::Result<()> {
-        let saved = Saved { stream_arn: self.stream.clone(), sequence_number: position.clone() };
+    fn save_blocking(&self, shards: Positions) -> anyhow::Result<()> {
+        let saved = Saved { stream_arn: self.stream.clone(), shards };
         let new = self.path.with_extension("position.new");
         let write = || -> anyhow::Result<()> {
             let mut file = File::create(&new)?;
@@ -80,37 +114,74 @@ impl PositionFile {
     }
 }
 
+#[async_trait]
+impl PositionStore for PositionFile {
+    async fn load(&self) -> anyhow::Result<Positions> {
+        let file = self.clone();
+        tokio::task::spawn_blocking(move || file.load_blocking()).await?
+    }
+
+    async fn save(&self, positions: &Positions) -> anyhow::Result<()> {
+        let (file, positions) = (self.clone(), positions.clone());
+        tokio::task::spawn_blocking(move || file.save_blocking(positions)).await?
+    }
+}
+
+/// Positions in memory. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryPositions(Arc<Mutex<Positions>>);
+
+impl MemoryPositions {
+    /// Forgets them: everything is delivered again.
+    pub fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+#[async_trait]
+impl PositionStore for MemoryPositions {
+    async fn load(&self) -> anyhow::Result<Positions> {
+        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    async fn save(&self, positions: &Positions) -> anyhow::Result<()> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = positions.clone();
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn number(text: &str) -> SequenceNumber {
-        SequenceNumber::parse(text).unwrap()
+    fn at(text: &str) -> Positions {
+        let position = Position { sequence_number: SequenceNumber::parse(text), is_finished: false };
+        [("shard".to_owned(), position)].into()
     }
 
-    #[test]
-    fn a_position_is_found_again_by_the_same_mapping_in_the_same_stream_only() {
+    #[tokio::test]
+    async fn positions_are_found_again_by_the_same_mapping_in_the_same_stream_only() {
         let directory = tempfile::tempdir().unwrap();
         let open = |id, stream| PositionFile::new(directory.path(), id, stream);
-        assert_eq!(open("Sync.Ledger", "arn:1").load().unwrap(), None);
-        open("Sync.Ledger", "arn:1").save(&number("7")).unwrap();
-        open("Sync.Ledger", "arn:1").save(&number("12")).unwrap();
-        assert_eq!(open("Sync.Ledger", "arn:1").load().unwrap(), Some(number("12")));
-        assert_eq!(open("Relay.Ledger", "arn:1").load().unwrap(), None);
-        assert_eq!(open("Sync.Ledger", "arn:2").load().unwrap(), None, "another stream");
+        assert_eq!(open("Sync.Ledger", "arn:1").load().await.unwrap(), Positions::new());
+        open("Sync.Ledger", "arn:1").save(&at("7")).await.unwrap();
+        open("Sync.Ledger", "arn:1").save(&at("12")).await.unwrap();
+        assert_eq!(open("Sync.Ledger", "arn:1").load().await.unwrap(), at("12"));
+        assert_eq!(open("Relay.Ledger", "arn:1").load().await.unwrap(), Positions::new());
+        assert_eq!(open("Sync.Ledger", "arn:2").load().await.unwrap(), Positions::new(), "another stream");
     }
 
-    #[test]
-    fn a_damaged_position_begins_anew() {
+    #[tokio::test]
+    async fn a_damaged_position_begins_anew() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("m.position"), r#"{"streamArn":"arn:1","seq"#).unwrap();
-        assert_eq!(PositionFile::new(directory.path(), "m", "arn:1").load().unwrap(), None);
+        assert_eq!(PositionFile::new(directory.path(), "m", "arn:1").load().await.unwrap(), Positions::new());
     }
 
-    #[test]
-    fn an_id_cannot_leave_the_directory() {
+    #[tokio::test]
+    async fn an_id_cannot_leave_the_directory() {
         let directory = tempfile::tempdir().unwrap();
-        PositionFile::new(directory.path(), "../../m/n", "arn:1").save(&number("7")).unwrap();
+        PositionFile::new(directory.path(), "../../m/n", "arn:1").save(&at("7")).await.unwrap();
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 }

@@ -54,6 +54,8 @@ pub struct Scope {
     pub parameters: BTreeMap<String, String>,
     /// What `!Ref` of a resource gives, by logical id.
     pub resources: BTreeMap<String, String>,
+    /// What `!GetAtt` gives, by `resource.attribute`. Any other has a value that is made up.
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// A template's sections that references are looked up in.
@@ -155,6 +157,9 @@ impl Resolver<'_> {
     }
 
     fn attribute(&self, resource: &str, attribute: &str) -> anyhow::Result<String> {
+        if let Some(value) = self.scope.attributes.get(&format!("{resource}.{attribute}")) {
+            return Ok(value.clone());
+        }
         let name = self.reference(resource)?;
         Ok(match attribute {
             "Arn" | "StreamArn" => format!("arn:aws:local:us-east-1:000000000000:{name}"),

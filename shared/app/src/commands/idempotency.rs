@@ -136,7 +136,7 @@ impl CommandError {
     }
 }
 
-pub(super) fn produced(accepted: &Accepted) -> Produced {
+fn produced(accepted: &Accepted) -> Produced {
     Produced { id: accepted.item.key.clone(), version: accepted.item.version, changed: accepted.changed }
 }
 

@@ -5,12 +5,14 @@ mod idempotency;
 mod parts;
 mod unit;
 
+use std::collections::BTreeMap;
+use std::slice::from_ref;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
 use ledgerline_kernel::input::{InputError, Problem};
 use ledgerline_kernel::ports::{LedgerRead, LedgerWrite};
-use ledgerline_kernel::{Action, DynDomain, SortKey, TenantCode, Version, VersionItem};
+use ledgerline_kernel::{Action, DynDomain, EntityKey, SortKey, TenantCode, Version, VersionItem};
 
 pub use error::CommandError;
 
@@ -132,18 +134,46 @@ impl Commands {
     /// # Errors
     /// [`CommandError`]; nothing was written then.
     pub async fn execute(&self, request: CommandRequest<'_>) -> Result<Accepted, CommandError> {
-        let idempotency = Idempotency::of(std::slice::from_ref(&request))?;
-        let unit = Unit::take_in(std::slice::from_ref(&request), idempotency.as_ref(), self.environment.as_ref())
+        let idempotency = Idempotency::of(from_ref(&request))?;
+        let unit = Unit::take_in(from_ref(&request), idempotency.as_ref(), self.environment.as_ref())
             .map_err(|failed| failed.error)?;
-        let outcome = self.execute_unit(&unit).await.map_err(|failed| failed.error);
-        outcome.and_then(|accepted| accepted.into_iter().next().ok_or_else(empty))
+        self.execute_alone(&unit).await
     }
 
     /// Executes several commands, each by itself; the answers are in the order of the requests.
-    pub async fn execute_each(&self, requests: Vec<CommandRequest<'_>>) -> Vec<Result<Accepted, CommandError>> {
+    /// Those about the same entity are executed in that order too, each after the one before it.
+    pub async fn execute_each(&self, requests: &[CommandRequest<'_>]) -> Vec<Result<Accepted, CommandError>> {
+        let idempotency: Vec<_> = requests.iter().map(|request| Idempotency::of(from_ref(request))).collect();
+        let mut answers = BTreeMap::new();
+        let mut lanes: BTreeMap<Option<EntityKey>, Vec<(usize, Unit<'_>)>> = BTreeMap::new();
+        for (index, (request, idempotency)) in requests.iter().zip(&idempotency).enumerate() {
+            let unit = match idempotency {
+                Ok(idempotency) => Unit::take_in(from_ref(request), idempotency.as_ref(), self.environment.as_ref()),
+                Err(_) => Err(FailedEntry { index: 0, error: CommandError::KeyInvalid }),
+            };
+            match unit {
+                Ok(unit) => lanes.entry(unit.addressed().cloned()).or_default().push((index, unit)),
+                Err(failed) => drop(answers.insert(index, Err(failed.error))),
+            }
+        }
         // Collected first: a stream over the closure itself would make a future that is not `Send`.
-        let executions: Vec<_> = requests.into_iter().map(|request| self.execute(request)).collect();
-        futures::stream::iter(executions).buffered(IN_FLIGHT).collect().await
+        let lanes: Vec<_> = lanes.into_values().map(|lane| self.execute_in_turn(lane)).collect();
+        let executed: Vec<_> = futures::stream::iter(lanes).buffered(IN_FLIGHT).collect().await;
+        answers.extend(executed.into_iter().flatten());
+        answers.into_values().collect()
+    }
+
+    async fn execute_in_turn(&self, lane: Vec<(usize, Unit<'_>)>) -> Vec<(usize, Result<Accepted, CommandError>)> {
+        let mut answers = Vec::with_capacity(lane.len());
+        for (index, unit) in lane {
+            answers.push((index, self.execute_alone(&unit).await));
+        }
+        answers
+    }
+
+    async fn execute_alone(&self, unit: &Unit<'_>) -> Result<Accepted, CommandError> {
+        let outcome = self.execute_unit(unit).await.map_err(|failed| failed.error);
+        outcome.and_then(|accepted| accepted.into_iter().next().ok_or_else(empty))
     }
 
     /// Executes several commands in one transaction: all or nothing. The idempotency key is that of

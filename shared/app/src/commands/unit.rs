@@ -1,24 +1,23 @@
 //! What is decided together and written in one go: one command, or several that stand or fall as one.
 
-use std::collections::BTreeMap;
-
 use chrono::TimeDelta;
 use futures::{StreamExt as _, TryStreamExt as _};
 use ledgerline_kernel::ports::CommitError;
 use ledgerline_kernel::{
-    Claim, ClaimChange, Commit, Decision, EntityKey, Expiry, MAX_OPERATIONS, Timestamp, Version, VersionItem,
+    Claim, ClaimChange, Commit, Decision, EntityKey, Expiry, MAX_OPERATIONS, Produced, Timestamp, Version, VersionItem,
 };
 
-use super::idempotency::{Idempotency, produced};
+use super::idempotency::Idempotency;
 use super::parts::Part;
 use super::{Accepted, CommandError, CommandRequest, Commands, FailedEntry, IN_FLIGHT};
 use crate::Environment;
+use crate::large_states::{LARGE_STATE_LIMIT, json_length, travelling_size};
 
 /// How often a unit is decided, the first time included, when others write in between.
 const ATTEMPTS: u32 = 6;
 
-/// The largest state that is accepted, in bytes of JSON: what DynamoDB takes of an item (400 KB),
-/// less room for the events and the envelope.
+/// The largest state that is accepted of a domain without large states, in bytes of JSON: what DynamoDB
+/// takes of an item (400 KB), less room for the events and the envelope.
 const STATE_LIMIT: usize = 350 * 1024;
 
 /// Commands on their way, named and dated once.
@@ -48,6 +47,11 @@ impl<'a> Unit<'a> {
         }
         Ok(Self { parts, idempotency, command_id, now })
     }
+
+    /// The entity that the first of them addresses.
+    pub(super) fn addressed(&self) -> Option<&EntityKey> {
+        self.parts.first().and_then(|part| part.keys.first())
+    }
 }
 
 impl Commands {
@@ -57,10 +61,10 @@ impl Commands {
         for attempt in 1..=ATTEMPTS {
             let draft = self.draft(unit).await?;
             if draft.commit.versions.is_empty() {
-                return Ok(draft.accepted);
+                return Ok(draft.accepted());
             }
             match self.ledger.commit(&draft.commit, unit.now).await {
-                Ok(()) => return Ok(draft.accepted),
+                Ok(()) => return Ok(draft.accepted()),
                 Err(error) => match unit.verdict(&draft.commit, error) {
                     Verdict::Lost => {}
                     Verdict::Failed(failed) => return Err(failed),
@@ -85,15 +89,14 @@ impl Commands {
             }
         };
         let mut draft = Draft::default();
+        draft.commit.versions.reserve_exact(loaded.iter().map(Vec::len).sum());
         for (index, (part, newest)) in unit.parts.iter().zip(loaded).enumerate() {
             draft.decide(unit, part, newest).map_err(|error| FailedEntry { index, error })?;
         }
-        draft.commit.claims = std::mem::take(&mut draft.claims).into_values().collect();
-        let (commit, accepted) = (&mut draft.commit, &draft.accepted);
-        if let (Some(idempotency), false) = (unit.idempotency, commit.versions.is_empty()) {
-            commit.idempotency = Some(idempotency.record(accepted.iter().map(produced).collect(), unit.now));
+        if let (Some(idempotency), false) = (unit.idempotency, draft.commit.versions.is_empty()) {
+            draft.commit.idempotency = Some(idempotency.record(unit.produced(&draft.answers), unit.now));
         }
-        let operations = commit.operations();
+        let operations = draft.commit.operations();
         if operations > MAX_OPERATIONS {
             let error = CommandError::TooManyWrites { operations, limit: MAX_OPERATIONS };
             return Err(FailedEntry { index: unit.parts.len().saturating_sub(1), error });
@@ -123,9 +126,23 @@ impl Commands {
 #[derive(Default)]
 struct Draft {
     commit: Commit,
-    accepted: Vec<Accepted>,
-    /// One change for each value: entries may pass one on.
-    claims: BTreeMap<Claim, ClaimChange>,
+    answers: Vec<Answer>,
+}
+
+/// What a part will be answered with: an item that was there before, or the next of those to be
+/// written, which belong to the commit until then.
+struct Answer {
+    version: Version,
+    unchanged: Option<VersionItem>,
+    /// How many items of other entities the part writes, right after its own.
+    others: usize,
+}
+
+impl Answer {
+    /// It counts as changed if any of its entities is.
+    fn changed(&self) -> bool {
+        self.unchanged.is_none() || self.others > 0
+    }
 }
 
 impl Draft {
@@ -136,27 +153,36 @@ impl Draft {
         newest: Vec<Option<VersionItem>>,
     ) -> Result<(), CommandError> {
         let decisions = part.decide(&newest, unit.now)?;
-        let mut answer: Option<Accepted> = None;
+        let mut answer: Option<Answer> = None;
         for ((key, newest), decision) in part.keys.iter().zip(newest).zip(decisions) {
-            let (item, changed) = match (decision, newest) {
+            let (version, unchanged) = match (decision, newest) {
                 (Some(decision), newest) if !decision.events.is_empty() => {
-                    (self.write(unit, part, key, newest.as_ref(), decision)?, true)
+                    (self.write(unit, part, key, newest.as_ref(), decision)?, None)
                 }
-                (_, Some(newest)) => (newest, false),
+                (_, Some(newest)) => (newest.version, Some(newest)),
                 (_, None) => return Err(CommandError::NotFound(key.clone())),
             };
-            // The answer is the addressed entity's; it counts as changed if any of them is.
+            // The answer is the addressed entity's.
             match &mut answer {
-                None => answer = Some(Accepted { item, changed, replayed: false, others: Vec::new() }),
-                Some(answer) if changed => {
-                    answer.changed = true;
-                    answer.others.push(item);
-                }
-                Some(_) => {}
+                None => answer = Some(Answer { version, unchanged, others: 0 }),
+                Some(answer) => answer.others += usize::from(unchanged.is_none()),
             }
         }
-        self.accepted.extend(answer);
+        self.answers.extend(answer);
         Ok(())
+    }
+
+    /// Each part's answer, with the items of the commit.
+    fn accepted(self) -> Vec<Accepted> {
+        let mut written = self.commit.versions.into_iter();
+        let accepted = |answer: Answer| {
+            let changed = answer.changed();
+            let item = answer.unchanged.or_else(|| written.next())?;
+            Some(Accepted { item, changed, replayed: false, others: written.by_ref().take(answer.others).collect() })
+        };
+        let mut answers = Vec::with_capacity(self.answers.len());
+        answers.extend(self.answers.into_iter().filter_map(accepted));
+        answers
     }
 
     fn write(
@@ -166,7 +192,7 @@ impl Draft {
         key: &EntityKey,
         newest: Option<&VersionItem>,
         mut decision: Decision,
-    ) -> Result<VersionItem, CommandError> {
+    ) -> Result<Version, CommandError> {
         for (field, value) in std::mem::take(&mut decision.released) {
             self.change_claim(key, field, value, false)?;
         }
@@ -178,9 +204,12 @@ impl Draft {
             Some(newest) => newest.version.next().map_err(CommandError::VersionsExhausted)?,
         };
         let item = part.chain(key, version, newest, decision, &unit.command_id, unit.now)?;
-        let bytes = item.state.to_string().len();
-        if bytes > STATE_LIMIT {
-            return Err(CommandError::TooLarge { bytes, limit: STATE_LIMIT });
+        let (bytes, limit) = match part.request.domain.has_large_states() {
+            true => (travelling_size(&item), LARGE_STATE_LIMIT),
+            false => (json_length(&item.state), STATE_LIMIT),
+        };
+        if bytes > limit {
+            return Err(CommandError::TooLarge { bytes, limit });
         }
         // The first version holds the place of a create, the newest that of an update: both stay.
         let outdated = newest.filter(|newest| newest.version > Version::FIRST);
@@ -188,8 +217,8 @@ impl Draft {
             let at = (unit.now.as_datetime() + TimeDelta::days(i64::from(days.get()))).into();
             self.commit.expiries.push(Expiry { key: key.clone(), version: outdated.version, at });
         }
-        self.commit.versions.push(item.clone());
-        Ok(item)
+        self.commit.versions.push(item);
+        Ok(version)
     }
 
     fn change_claim(&mut self, key: &EntityKey, field: &str, value: String, take: bool) -> Result<(), CommandError> {
@@ -200,19 +229,18 @@ impl Draft {
             field: field.to_owned(),
             value,
         };
-        let change = match (self.claims.remove(&claim), take) {
-            (None, true) => ClaimChange::Take(claim.clone(), key.clone()),
-            (None, false) => ClaimChange::Release(claim.clone(), key.clone()),
+        // One change for each value: entries may pass one on.
+        let claims = &mut self.commit.claims;
+        let earlier = claims.iter().position(|change| *change.claim() == claim).map(|index| claims.swap_remove(index));
+        let change = match (earlier, take) {
+            (None, true) => ClaimChange::Take(claim, key.clone()),
+            (None, false) => ClaimChange::Release(claim, key.clone()),
             // One entry gives it up and another takes it, in either order.
-            (Some(ClaimChange::Release(_, from)), true) => {
-                ClaimChange::Transfer { claim: claim.clone(), from, to: key.clone() }
-            }
-            (Some(ClaimChange::Take(_, to)), false) => {
-                ClaimChange::Transfer { claim: claim.clone(), from: key.clone(), to }
-            }
+            (Some(ClaimChange::Release(_, from)), true) => ClaimChange::Transfer { claim, from, to: key.clone() },
+            (Some(ClaimChange::Take(_, to)), false) => ClaimChange::Transfer { claim, from: key.clone(), to },
             (Some(_), _) => return Err(CommandError::RepeatedInBatch(field.to_owned())),
         };
-        self.claims.insert(claim, change);
+        claims.push(change);
         Ok(())
     }
 }
@@ -225,6 +253,14 @@ enum Verdict {
 }
 
 impl Unit<'_> {
+    fn produced(&self, answers: &[Answer]) -> Vec<Produced> {
+        let produced = |(part, answer): (&Part<'_>, &Answer)| {
+            let id = part.keys.first()?.clone();
+            Some(Produced { id, version: answer.version, changed: answer.changed() })
+        };
+        self.parts.iter().zip(answers).filter_map(produced).collect()
+    }
+
     fn verdict(&self, commit: &Commit, error: CommitError) -> Verdict {
         let failed = |index, error| Verdict::Failed(FailedEntry { index, error });
         match error {

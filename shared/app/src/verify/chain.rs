@@ -8,7 +8,8 @@ use ledgerline_kernel::{Corrupt, DynDomain, EntityKey, Hash, Version, VersionIte
 use super::report::{Defect, DefectKind};
 use super::{UniqueValues, VerifiableLedger};
 
-/// Versions read at once: an entity takes so many in memory, of up to 400 KB each.
+/// Versions read at once: an entity takes so many in memory, of up to 400 KB each. Of a domain with
+/// large states, one at a time.
 const PAGE: usize = 25;
 
 /// What is known of an entity after its versions have been read.
@@ -28,10 +29,11 @@ pub(super) async fn check(
     key: &EntityKey,
     newest: Version,
 ) -> Result<Checked, StoreError> {
+    let limit = if domain.is_some_and(DynDomain::has_large_states) { 1 } else { PAGE };
     let mut chain = Chain { domain, key, ..Chain::empty(key) };
     let mut before = None;
     loop {
-        let page = match ledger.history(key, before, PAGE).await {
+        let page = match ledger.history(key, before, limit).await {
             Err(StoreError::Rejected { .. }) => None,
             page => Some(page?),
         };
@@ -44,7 +46,7 @@ pub(super) async fn check(
             // One of them is unreadable; the others may not be.
             None => {
                 let top = before.map_or(newest.number(), |before| before.number() - 1);
-                let bottom = top.saturating_sub(PAGE as u64) + 1;
+                let bottom = top.saturating_sub(limit as u64) + 1;
                 for version in (bottom..=top).rev().filter_map(|number| Version::new(number).ok()) {
                     match ledger.at(key, version).await {
                         Ok(item) => item.into_iter().for_each(|item| chain.step(item)),

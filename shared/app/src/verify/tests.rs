@@ -1,32 +1,16 @@
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use ledgerline_kernel::ports::LedgerWrite as _;
-use ledgerline_kernel::{Action, Claim, ClaimChange, Commit, Hash, Timestamp, VersionItem};
+use ledgerline_kernel::{Action, Claim, ClaimChange, Commit, Hash, VersionItem};
 use ledgerline_testkit::note::Note;
 use ledgerline_testkit::{MemoryLedger, note_key, version_items};
 use serde_json::json;
 
 use super::*;
-use crate::{Caller, CommandRequest, Commands, Environment, IfMatch, RequestOrigin};
-
-/// One moment, ids counted from 1.
-#[derive(Default)]
-struct Still(AtomicU32);
-
-#[async_trait]
-impl Environment for Still {
-    fn now(&self) -> Timestamp {
-        "2026-11-20T08:00:00Z".parse().unwrap()
-    }
-
-    fn new_id(&self) -> String {
-        format!("id-{}", self.0.fetch_add(1, Ordering::Relaxed) + 1)
-    }
-
-    async fn back_off(&self, _: u32) {}
-}
+use crate::Environment as _;
+use crate::environment::still::Still;
+use crate::{Caller, CommandRequest, Commands, IfMatch, RequestOrigin};
 
 /// What a ledger holds, for damaging.
 #[derive(Clone)]

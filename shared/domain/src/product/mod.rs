@@ -12,6 +12,7 @@
 //! A price change is one fact, whichever command caused it: whoever keeps sums of prices listens to
 //! `PriceChanged` alone.
 
+mod category_totals;
 mod command;
 mod decide;
 mod error;
@@ -28,9 +29,12 @@ pub use event::Event;
 pub use state::{Attributes, Product, Specification};
 pub use values::{Category, Description, Measure, Price, ProductCode, ProductName};
 
+use std::sync::Arc;
+
 use ledgerline_kernel::input::Fields;
 use ledgerline_kernel::{
-    Action, Aggregate, ColumnKind, ColumnSpec, DecisionContext, Domain, SortKey, StoredEvent, TableSpec,
+    Action, Aggregate, ColumnKind, ColumnSpec, DecisionContext, Domain, DynDelta, SortKey, StoredEvent, TableSpec,
+    delta,
 };
 
 impl Aggregate for Product {
@@ -71,7 +75,13 @@ impl Domain for Product {
             ColumnSpec { name: "description", kind: ColumnKind::Text },
             ColumnSpec { name: "specification", kind: ColumnKind::Json },
         ],
+        indexed: &["category", "price"],
+        searched: &["code", "name", "description"],
     };
+
+    fn deltas() -> Vec<Arc<dyn DynDelta>> {
+        vec![delta::<Self, category_totals::CategoryTotals>()]
+    }
 
     fn unique(&self) -> Vec<(&'static str, &str)> {
         vec![("code", self.code.as_str())]

@@ -82,6 +82,14 @@ fn checked(text: String, longest: usize, kind: Kind) -> Result<String, Rejection
 #[serde(transparent)]
 pub struct Price(Decimal);
 
+impl Price {
+    /// The amount.
+    #[must_use]
+    pub fn amount(&self) -> &Decimal {
+        &self.0
+    }
+}
+
 impl fmt::Display for Price {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -34,6 +34,7 @@ mod the_ledger_keeps_the_contract {
         (crate::DynamoLedger::new(client, super::TABLE), dynamo)
     }
     ledgerline_testkit::ledger_contract!(open);
+    ledgerline_testkit::index_contract!(open);
 }
 
 mod the_data_table_keeps_the_contract {
@@ -42,6 +43,8 @@ mod the_data_table_keeps_the_contract {
         (crate::DynamoDataTable::new(client, super::TABLE), dynamo)
     }
     ledgerline_testkit::entities_contract!(open);
+    ledgerline_testkit::ranges_contract!(open);
+    ledgerline_testkit::audit_contract!(open);
 }
 
 #[tokio::test]
@@ -237,7 +240,7 @@ async fn a_request_that_dynamodb_finds_wrong_is_rejected_with_its_words_in_the_r
 }
 
 async fn newest_from(endpoint: &str) -> Result<Option<ledgerline_kernel::VersionItem>, StoreError> {
-    let impatient = TimeoutConfig::builder().operation_timeout(Duration::from_millis(500)).build();
+    let impatient = TimeoutConfig::builder().operation_timeout(Duration::from_secs(2)).build();
     let config = settings(endpoint).retry_config(RetryConfig::disabled()).timeout_config(impatient).build();
     DynamoLedger::new(Client::from_conf(config), TABLE).newest(&note_key("n")).await
 }

@@ -94,7 +94,7 @@ async fn a_transactions_size_is_that_of_all_its_items() {
     let commit = Commit { versions: large.collect(), ..everything };
     let versions = commit.versions.iter().map(|item| item_size(&to_item(item).unwrap())).sum::<usize>();
     let record = item_size(&idempotency_item(commit.idempotency.as_ref().unwrap()).unwrap());
-    let claim = item_size(&claim_item(commit.claims[0].claim(), &note_key("n")).unwrap());
+    let claim = item_size(&claim_item(commit.claims[0].claim(), &note_key("n")));
     // The keys of the version, and the number that is set.
     let expiry = "pk".len() + "NOTE#acme".len() + "sk".len() + "n@0000000001".len();
     let number = ":ttl".len() + "1767268800".len() / 2 + 2;
@@ -125,13 +125,25 @@ async fn the_request_token_is_that_of_the_content() {
     let ledger = DynamoLedger::new(client, TABLE);
     let (one, commit) = everything("n");
     append(&ledger, &one).await.unwrap();
-    let mut another_claim = commit.clone();
-    another_claim.claims = vec![ClaimChange::Release(code("code of n"), one.key.clone())];
+    let claiming = |claims: Vec<ClaimChange>| Commit { claims, ..commit.clone() };
+    let (a, b) = (|| code("a"), || note_key("b"));
+    let other_claims = [
+        vec![],
+        vec![ClaimChange::Take(a(), b())],
+        vec![ClaimChange::Take(a(), note_key("c"))],
+        vec![ClaimChange::Take(code("a\n"), b())],
+        vec![ClaimChange::Take(a(), b()), ClaimChange::Take(code("b"), b())],
+        vec![ClaimChange::Release(a(), b())],
+        vec![ClaimChange::Transfer { claim: a(), from: note_key("c"), to: b() }],
+        vec![ClaimChange::Transfer { claim: a(), from: note_key("d"), to: b() }],
+    ]
+    .map(claiming);
     let later = "2026-01-01T12:00:01Z".parse().unwrap();
     let mut tokens = Vec::new();
     let mut decided_again = commit.clone();
     decided_again.versions[0].hash = Hash::of("another state, of the same command");
-    let again = [(&commit, later), (&another_claim, noon()), (&decided_again, noon())];
+    let others = other_claims.iter().map(|commit| (commit, noon()));
+    let again = others.chain([(&commit, later), (&decided_again, noon())]);
     for (commit, now) in [(&commit, noon()), (&commit, noon())].into_iter().chain(again) {
         let _ = ledger.commit(commit, now).await;
         let token = requests.last_body()["ClientRequestToken"].as_str().unwrap().to_owned();
@@ -141,7 +153,7 @@ async fn the_request_token_is_that_of_the_content() {
     assert_eq!(tokens[0], tokens[1]);
     tokens.sort();
     tokens.dedup();
-    assert_eq!(tokens.len(), 4, "every other content has its own");
+    assert_eq!(tokens.len(), 1 + other_claims.len() + 2, "every other content has its own");
 }
 
 /// The stored forms are a contract with whoever else reads the table.

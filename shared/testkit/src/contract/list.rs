@@ -4,7 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a store that fails fails the test")]
 
 use ledgerline_kernel::ports::{Comparison, EntityList, Filter, ListPage, ListQuery, Sort, StateSink};
-use ledgerline_kernel::{EntityKey, VersionItem};
+use ledgerline_kernel::search::words;
+use ledgerline_kernel::{EntityKey, SortKey, VersionItem};
 use serde_json::json;
 
 use super::entities::{apply, notes};
@@ -22,16 +23,23 @@ pub async fn without_a_sort_entities_come_by_id(store: &(impl StateSink + Entity
 /// Page after page gives the same entities as one large page, whatever the page's size and order.
 pub async fn pages_follow_each_other_without_gap_or_repeat(store: &(impl StateSink + EntityList)) {
     fill(store).await;
-    let orders: [&[(&str, bool)]; 5] =
-        [&[], &[("stars", false)], &[("stars", true), ("name", false)], &[("name", true)], &[("updatedAt", true)]];
-    for order in orders {
-        let whole = list(store, &query(order, &[])).await;
-        assert_eq!(whole.entities.len(), 6);
+    let orders: [&[(&str, bool)]; 6] = [
+        &[],
+        &[("stars", false)],
+        &[("stars", true)],
+        &[("stars", true), ("name", false)],
+        &[("name", true)],
+        &[("updatedAt", true)],
+    ];
+    for (order, include_deleted) in orders.into_iter().flat_map(|order| [(order, false), (order, true)]) {
+        let query = ListQuery { include_deleted, ..query(order, &[]) };
+        let whole = list(store, &query).await;
+        assert_eq!(whole.entities.len(), if include_deleted { 7 } else { 6 });
         for limit in 1..=3 {
             let mut pages = ListPage::default();
             let mut after = None;
             loop {
-                let page = list(store, &ListQuery { limit, after, ..query(order, &[]) }).await;
+                let page = list(store, &ListQuery { limit, after, ..query.clone() }).await;
                 assert!(page.entities.len() <= limit, "a page holds at most {limit}");
                 pages.entities.extend(page.entities);
                 after = page.next;
@@ -48,7 +56,7 @@ pub async fn pages_follow_each_other_without_gap_or_repeat(store: &(impl StateSi
 pub async fn entities_without_the_sorted_field_come_last_either_way(store: &(impl StateSink + EntityList)) {
     fill(store).await;
     assert_eq!(sks(&list(store, &query(&[("stars", false)], &[])).await), ["c", "a", "b", "A", "B", "é"]);
-    assert_eq!(sks(&list(store, &query(&[("stars", true)], &[])).await), ["A", "a", "b", "c", "B", "é"]);
+    assert_eq!(sks(&list(store, &query(&[("stars", true)], &[])).await), ["A", "b", "a", "c", "é", "B"]);
 }
 
 /// 10 is more than 9.5, and 9.50 equals 9.5.
@@ -108,6 +116,72 @@ pub async fn the_total_counts_all_that_match(store: &(impl StateSink + EntityLis
     assert_eq!((sks(&page), page.total), (vec!["é"], Some(3)));
 }
 
+/// Every word must begin a word of the code, the name or the body, whatever its case; together with
+/// filters, an order, pages and a total.
+pub async fn words_find_what_has_all_of_them(store: &(impl StateSink + EntityList)) {
+    for (sk, name, body) in [
+        ("1", "Éclat de Lune", "a ring, size 7"),
+        ("2", "Solitaire", "Ring-shaped, ÉCLATANT"),
+        ("3", "spring", "e\u{301}clat: 0.7ct"),
+        ("4", "戒指 银色", "“quoted” & <b>bold</b>"),
+    ] {
+        apply(store, &[&note(&note_key(sk), name, body, Some("1"))]).await;
+    }
+    apply(store, &[&note(&of_tenant("other", "1"), "ring", "éclat", None)]).await;
+    let cases: [(&str, &[&str]); 14] = [
+        ("ring", &["1", "2"]),
+        ("RIN", &["1", "2"]),
+        ("ring 7", &["1"]),
+        ("éclat", &["1", "2", "3"]),
+        ("ÉCLAT", &["1", "2", "3"]),
+        ("e\u{301}clat", &["1", "2", "3"]),
+        ("eclat", &[]),
+        ("pring", &[]),
+        ("solit shap", &["2"]),
+        ("银", &["4"]),
+        ("quot' | b:* & !<->", &["4"]),
+        ("7ct", &["3"]),
+        ("C-3", &["3"]),
+        ("ring nothing", &[]),
+    ];
+    for (text, expected) in cases {
+        let page = list(store, &ListQuery { with_total: true, ..search(text) }).await;
+        assert_eq!((sks(&page).as_slice(), page.total), (expected, Some(expected.len() as u64)), "{text}");
+        let mut paged = Vec::new();
+        let mut next = ListQuery { limit: 1, sort: sorted(&[("name", true)]), ..search(text) };
+        loop {
+            let page = list(store, &next).await;
+            paged.extend(sks(&page).into_iter().map(str::to_owned));
+            next.after = page.next;
+            if next.after.is_none() {
+                break;
+            }
+        }
+        paged.sort();
+        assert_eq!(paged, expected, "{text}, page by page");
+    }
+    let filters = query(&[], &[("name", Comparison::Equal, "Solitaire")]).filters;
+    assert_eq!(sks(&list(store, &ListQuery { filters, ..search("ring") }).await), ["2"]);
+}
+
+/// The versions of what lists show, deleted or not; nothing of others.
+pub async fn versions_are_those_that_lists_show(store: &(impl StateSink + EntityList)) {
+    fill(store).await;
+    for item in version_items(&note_key("v"), 3) {
+        apply(store, &[&item]).await;
+    }
+    let asked: Vec<SortKey> = ["a", "v", "gone", "theirs", "none"].iter().map(|sk| sk.parse().unwrap()).collect();
+    let versions = async |tenant: &str, sks: &[SortKey]| {
+        let mut versions = store.versions(notes().as_ref(), &tenant.parse().unwrap(), sks).await.unwrap();
+        versions.sort();
+        versions.into_iter().map(|(sk, version)| (sk.to_string(), version.number())).collect::<Vec<_>>()
+    };
+    let expected = [("a", 1), ("gone", 1), ("v", 3)].map(|(sk, version)| (sk.to_owned(), version));
+    assert_eq!(versions("acme", &asked).await, expected);
+    assert_eq!(versions("other", &asked).await, [("theirs".to_owned(), 1)]);
+    assert_eq!(versions("acme", &[]).await, []);
+}
+
 /// Six notes of `acme`, a deleted one, and one of another tenant.
 async fn fill(store: &impl StateSink) {
     let items = [
@@ -137,7 +211,6 @@ fn note(key: &EntityKey, name: &str, body: &str, stars: Option<&str>) -> Version
 }
 
 fn query(order: &[(&str, bool)], filters: &[(&str, Comparison, &str)]) -> ListQuery {
-    let sort = order.iter().map(|(field, descending)| Sort { field: (*field).to_owned(), descending: *descending });
     let filters = filters.iter().map(|(field, comparison, value)| Filter {
         field: (*field).to_owned(),
         comparison: *comparison,
@@ -146,12 +219,21 @@ fn query(order: &[(&str, bool)], filters: &[(&str, Comparison, &str)]) -> ListQu
     ListQuery {
         tenant: "acme".parse().unwrap(),
         filters: filters.collect(),
-        sort: sort.collect(),
+        words: Vec::new(),
+        sort: sorted(order),
         after: None,
         limit: 100,
         include_deleted: false,
         with_total: false,
     }
+}
+
+fn sorted(order: &[(&str, bool)]) -> Vec<Sort> {
+    order.iter().map(|(field, descending)| Sort { field: (*field).to_owned(), descending: *descending }).collect()
+}
+
+fn search(text: &str) -> ListQuery {
+    ListQuery { words: words(text).into_iter().collect(), ..query(&[], &[]) }
 }
 
 async fn list(store: &impl EntityList, query: &ListQuery) -> ListPage {

@@ -10,11 +10,17 @@
 //! Every test gets a store of its own from `open`, or at least one that nobody else writes to. The
 //! tests are `#[tokio::test]`s, so the crate that runs them depends on Tokio; this one does not.
 
+pub mod audit;
+pub mod blobs;
+pub mod bus;
 pub mod claims;
 pub mod commits;
+pub mod deltas;
 pub mod entities;
 pub mod ledger;
 pub mod list;
+pub mod quarantine;
+pub mod ranges;
 
 /// Makes a test of each sentence in [`contract::ledger`](crate::contract::ledger),
 /// [`contract::commits`](crate::contract::commits) and [`contract::claims`](crate::contract::claims).
@@ -81,6 +87,21 @@ macro_rules! entities_contract {
     };
 }
 
+/// Makes a test of each sentence in [`contract::ranges`](crate::contract::ranges). Takes an
+/// `async fn() -> (port, guard)`.
+#[macro_export]
+macro_rules! ranges_contract {
+    ($open:path) => {
+        $crate::contract_tests! { $open, ranges:
+            keys_come_in_the_order_of_their_stored_form,
+            a_range_is_a_prefix_or_from_one_key_to_before_another,
+            pages_of_a_range_follow_each_other,
+            deleted_entities_leave_no_empty_pages,
+            another_tenants_keys_are_never_in_range,
+        }
+    };
+}
+
 /// Makes a test of each sentence in [`contract::list`](crate::contract::list). Takes an
 /// `async fn() -> (port, guard)`.
 #[macro_export]
@@ -95,6 +116,116 @@ macro_rules! list_contract {
             deleted_entities_are_listed_only_on_request,
             another_tenant_or_type_is_never_listed,
             the_total_counts_all_that_match,
+            words_find_what_has_all_of_them,
+            versions_are_those_that_lists_show,
+        }
+    };
+}
+
+/// Makes a test of each sentence in [`contract::bus`](crate::contract::bus). Takes an
+/// `async fn() -> (port, guard)` whose port is a [`Subscriber`](crate::contract::bus::Subscriber) too.
+#[macro_export]
+macro_rules! bus_contract {
+    ($open:path) => {
+        $crate::contract_tests! { $open, bus:
+            nothing_published_is_nothing_to_answer,
+            every_message_arrives_as_it_was_sent,
+            messages_of_the_largest_size_arrive,
+            a_message_that_is_too_large_is_rejected_alone,
+            a_repetition_arrives_under_the_same_id,
+        }
+    };
+}
+
+/// Makes a test of each sentence in [`contract::blobs`](crate::contract::blobs). Takes an
+/// `async fn() -> (port, guard)`.
+#[macro_export]
+macro_rules! blobs_contract {
+    ($open:path) => {
+        $crate::contract_tests! { $open, blobs:
+            content_that_was_never_kept_is_missing,
+            kept_content_is_read_back_to_the_byte,
+            content_can_be_kept_again,
+            content_can_be_kept_by_several_at_once,
+            another_tenants_content_is_missing,
+        }
+    };
+}
+
+/// Makes a test of each sentence in [`contract::audit`](crate::contract::audit) about the ledger's
+/// index. Takes an `async fn() -> (port, guard)`.
+#[macro_export]
+macro_rules! index_contract {
+    ($open:path) => {
+        $crate::contract_tests! { $open, audit:
+            an_index_lists_the_versions_of_a_partition_entity_by_entity,
+            an_index_lists_all_partitions_each_in_one_piece,
+            an_index_of_an_unknown_partition_is_empty,
+        }
+    };
+}
+
+/// Makes a test of each sentence in [`contract::audit`](crate::contract::audit) about read models of
+/// current states. Takes an `async fn() -> (port, guard)`.
+#[macro_export]
+macro_rules! audit_contract {
+    ($open:path) => {
+        $crate::contract_tests! { $open, audit:
+            what_is_held_is_told_and_what_is_not_is_left_out,
+            a_digest_is_the_sum_of_a_tenants_hashes,
+            entities_are_listed_in_pages_each_once,
+            what_the_ledger_does_not_have_is_replaced,
+            what_has_changed_meanwhile_is_not_replaced,
+        }
+    };
+}
+
+/// Makes a test of each sentence in [`contract::audit`](crate::contract::audit) about resyncs and
+/// rounds. Takes an `async fn() -> (port, guard)`.
+#[macro_export]
+macro_rules! resyncs_contract {
+    ($open:path) => {
+        $crate::contract_tests! { $open, audit:
+            a_resync_is_read_back_by_its_tenant_as_saved_last,
+            the_next_resync_is_the_oldest_that_is_not_finished,
+            the_newest_round_is_the_one_that_began_last,
+        }
+    };
+}
+
+/// Makes a test of each sentence in [`contract::deltas`](crate::contract::deltas). Takes an
+/// `async fn() -> (port, guard)`.
+#[macro_export]
+macro_rules! deltas_contract {
+    ($open:path) => {
+        $crate::contract_tests! { $open, deltas:
+            an_entity_that_was_never_taken_in_has_no_position,
+            a_move_leaves_its_position_and_adds_its_changes,
+            a_move_from_elsewhere_is_lost_and_adds_nothing,
+            of_many_moves_those_that_stand_are_made,
+            a_number_is_one_key_however_it_is_spelt,
+            a_row_whose_sums_are_all_zero_is_gone,
+            of_concurrent_moves_of_an_entity_exactly_one_wins,
+            a_change_that_cannot_be_stored_moves_nobody,
+            another_tenants_rows_are_other_rows,
+            a_summary_is_read_page_by_page_in_the_order_of_its_keys,
+            sums_are_exact_however_many_digits_they_take,
+        }
+    };
+}
+
+/// Makes a test of each sentence in [`contract::quarantine`](crate::contract::quarantine). Takes an
+/// `async fn() -> (port, guard)`.
+#[macro_export]
+macro_rules! quarantine_contract {
+    ($open:path) => {
+        $crate::contract_tests! { $open, quarantine:
+            the_third_strike_quarantines_one_thing_in_one_projection,
+            what_is_quarantined_keeps_the_newest_version_and_the_latest_error,
+            what_was_taken_after_all_is_released,
+            strikes_against_what_went_through_are_forgotten,
+            a_list_is_read_page_by_page_and_only_what_was_asked_for,
+            a_record_with_a_nul_in_it_is_quarantined_all_the_same,
         }
     };
 }

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use ledgerline_kernel::ports::{Applied, EntityList, EntityRead, StateSink, StoreError};
+use ledgerline_kernel::ports::{Applied, EntityList, EntityRead, KeyPage, KeyQuery, StateSink, StoreError};
 use ledgerline_kernel::{DynDomain, Entity, EntityKey, VersionItem};
 use ledgerline_stores::TestDatabase;
 
@@ -7,6 +7,8 @@ use super::{all_of, notes, with_notes};
 use crate::PostgresViews;
 
 ledgerline_testkit::list_contract!(with_notes);
+ledgerline_testkit::audit_contract!(with_notes);
+ledgerline_testkit::resyncs_contract!(with_notes);
 
 /// Views that are read by key, which in production the data table is for: so that they can be held
 /// to the contract of a read model.
@@ -33,6 +35,10 @@ impl EntityRead for Readable {
     async fn get(&self, key: &EntityKey) -> Result<Option<Entity>, StoreError> {
         let page = self.0.list(notes().as_ref(), &all_of(key.partition.tenant.as_str())).await?;
         Ok(page.entities.into_iter().find(|entity| entity.key == *key))
+    }
+
+    async fn range(&self, _: &KeyQuery) -> Result<KeyPage, StoreError> {
+        Err(StoreError::Rejected { store: "postgres", reason: "its lists are in another order".to_owned() })
     }
 }
 

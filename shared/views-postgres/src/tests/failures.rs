@@ -88,13 +88,13 @@ async fn a_call_that_is_given_up_half_way_leaves_a_usable_pool_and_no_half_batch
 
 #[tokio::test]
 async fn a_statement_that_takes_too_long_is_ended_by_the_server_itself() {
-    let (mut views, database) = migrated().await;
+    let (views, database) = migrated().await;
     if database.max_connections() == 1 {
         return; // the embedded one has no clock to interrupt itself with
     }
-    views.read_limit = Duration::from_millis(300);
     let tenant = all_of("acme").tenant;
-    let mut session = Session::begin(&views.pool, Role::Query(&tenant), views.read_limit).await.unwrap();
+    let limit = Duration::from_millis(300);
+    let mut session = Session::begin(&views.pool, Role::Query(&tenant), limit).await.unwrap();
     let ended = sqlx::query("SELECT pg_sleep(60)").execute(session.connection()).await.unwrap_err();
     assert_eq!(ended.as_database_error().unwrap().code().unwrap(), "57014");
     drop(session);

@@ -1,9 +1,10 @@
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use ledgerline_kernel::ports::{Applied, EntityList, ListQuery, Sort, StateSink, StoreError};
 use ledgerline_kernel::{
-    Action, ColumnKind, ColumnSpec, Corrupt, Draft, DynDomain, Entity, EntityType, Hash, Prepared, Stamp, StoredEvent,
-    TableSpec, Version, VersionItem, input::InputError,
+    Action, ColumnKind, ColumnSpec, Corrupt, Draft, DynDelta, DynDomain, Entity, EntityType, Hash, Prepared, Stamp,
+    StoredEvent, TableSpec, Version, VersionItem, input::InputError,
 };
 use serde_json::{Value, json};
 
@@ -41,6 +42,8 @@ impl DynDomain for Goods {
                 ColumnSpec { name: "description", kind: ColumnKind::Text },
                 ColumnSpec { name: "specification", kind: ColumnKind::Json },
             ],
+            indexed: &["category", "price"],
+            searched: &["code", "name", "description"],
         }
     }
 
@@ -50,6 +53,14 @@ impl DynDomain for Goods {
 
     fn retention_days(&self) -> Option<NonZeroU32> {
         None
+    }
+
+    fn has_large_states(&self) -> bool {
+        false
+    }
+
+    fn deltas(&self) -> Vec<Arc<dyn DynDelta>> {
+        Vec::new()
     }
 
     fn check_events(&self, _: &VersionItem) -> Result<(), Corrupt> {

@@ -50,10 +50,13 @@ async fn an_owner_that_may_create_roles_needs_no_superuser() {
         &admin,
         &format!(
             "CREATE ROLE {owner} LOGIN CREATEROLE;
-             GRANT CREATE ON SCHEMA public TO {owner};
+             GRANT CREATE ON SCHEMA public TO {owner} WITH GRANT OPTION;
              DO $$ BEGIN
-                 IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'ledgerline_projector') THEN
+                 IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'ledgerline_views') THEN
                      GRANT ledgerline_query, ledgerline_projector TO {owner} WITH ADMIN OPTION;
+                     IF current_setting('server_version_num')::int >= 160000 THEN
+                         EXECUTE 'GRANT ledgerline_views TO {owner} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE';
+                     END IF;
                  END IF;
              END $$;"
         ),

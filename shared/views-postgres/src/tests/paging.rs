@@ -48,7 +48,8 @@ fn compare(one: &Entity, other: &Entity, sort: &[Sort]) -> Ordering {
             return order;
         }
     }
-    one.key.to_string().cmp(&other.key.to_string())
+    let order = one.key.to_string().cmp(&other.key.to_string());
+    if sort.last().is_some_and(|last| last.descending) { order.reverse() } else { order }
 }
 
 #[tokio::test]

@@ -94,18 +94,3 @@ async fn a_list_leaves_no_tenant_behind_on_its_connection() {
         assert_eq!(count, 0, "after a list of {tenant}");
     }
 }
-
-#[tokio::test]
-async fn every_table_with_a_tenant_has_forced_row_level_security() {
-    let (views, _database) = super::migrated().await;
-    let tables: Vec<(String, bool)> = sqlx::query_as(
-        "SELECT relname::text, relrowsecurity AND relforcerowsecurity FROM pg_class
-         JOIN pg_attribute ON attrelid = pg_class.oid
-         WHERE attname = 'tenant_code' AND relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace",
-    )
-    .fetch_all(&views.pool)
-    .await
-    .unwrap();
-    assert!(!tables.is_empty());
-    assert!(tables.iter().all(|(_, is_forced)| *is_forced), "{tables:?}");
-}

@@ -3,10 +3,13 @@
 use axum::body::Body;
 use http::Request;
 use http_body_util::StreamBody;
+use ledgerline_app::Registry;
+use ledgerline_testkit::tome::Tome;
 use serde_json::json;
 
 use super::issuer::token;
 use super::world::{World, product, request};
+use crate::Api;
 
 const PRODUCTS: &str = "/api/v1/products";
 const PRODUCT: &str = "/api/v1/products/p";
@@ -175,6 +178,19 @@ async fn a_body_over_a_mebibyte_is_413_whatever_its_length_header_says() {
     }
     world.ask("POST", PRODUCTS, &[("content-length", "2097152")], "{}").await.expect(413, "PAYLOAD_TOO_LARGE");
     assert_eq!(world.stored().len(), 1);
+}
+
+#[tokio::test]
+async fn a_body_for_a_domain_with_large_states_is_413_over_five_mebibytes() {
+    let tomes = |api: &mut Api| api.registry = Registry::default().with::<Tome>().unwrap();
+    let world = World::new().serving(tomes);
+    // Refused for what is missing in it, so it was read.
+    let body = format!(r#"{{"name": "{}"}}"#, "x".repeat(5 * 1024 * 1024 - 12));
+    world.ask("POST", "/api/v1/tomes", &[], &body).await.expect(400, "VALIDATION_ERROR");
+    world.ask("POST", "/api/v1/tomes", &[], &format!("{body} ")).await.expect(413, "PAYLOAD_TOO_LARGE");
+    let bulk = format!("[{}]", body.replacen('x', "", 2));
+    world.ask("POST", "/api/v1/tomes/bulk", &[], &bulk).await.expect(200, "");
+    world.ask("POST", "/api/v1/tomes/bulk", &[], &format!("{bulk} ")).await.expect(413, "PAYLOAD_TOO_LARGE");
 }
 
 #[tokio::test]

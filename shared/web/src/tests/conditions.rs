@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ledgerline_app::Queries;
-use ledgerline_kernel::ports::{EntityList, EntityRead, ListPage, ListQuery, StoreError};
-use ledgerline_kernel::{DynDomain, Entity, EntityKey};
+use ledgerline_kernel::ports::{EntityList, EntityRead, KeyPage, KeyQuery, ListPage, ListQuery, StoreError};
+use ledgerline_kernel::{DynDomain, Entity, EntityKey, SortKey, TenantCode, Version};
 use serde_json::json;
 
-use super::world::{World, product};
+use super::world::{TestEnvironment, World, product};
 
 const PRODUCT: &str = "/api/v1/products/p";
 
@@ -102,16 +102,31 @@ async fn a_panicking_store_is_500_and_the_next_request_is_served() {
         async fn get(&self, _: &EntityKey) -> Result<Option<Entity>, StoreError> {
             panic!("secret state")
         }
+
+        async fn range(&self, _: &KeyQuery) -> Result<KeyPage, StoreError> {
+            panic!("secret state")
+        }
     }
     #[async_trait]
     impl EntityList for Panics {
         async fn list(&self, _: &dyn DynDomain, _: &ListQuery) -> Result<ListPage, StoreError> {
             Err(StoreError::Unavailable { store: "postgres", reason: "secret host".to_owned() })
         }
+
+        async fn versions(
+            &self,
+            _: &dyn DynDomain,
+            _: &TenantCode,
+            _: &[SortKey],
+        ) -> Result<Vec<(SortKey, Version)>, StoreError> {
+            panic!("secret state")
+        }
     }
     let world = World::new();
     let ledger = Arc::new(world.ledger.clone());
-    let world = world.serving(|api| api.queries = Some(Queries::new(ledger, Arc::new(Panics), Arc::new(Panics))));
+    let environment = Arc::new(TestEnvironment::default());
+    let queries = Queries::new(ledger, Arc::new(Panics), Arc::new(Panics), environment);
+    let world = world.serving(|api| api.queries = Some(queries));
     let answer = world.get(PRODUCT).await.expect(500, "INTERNAL");
     assert_eq!(answer.header("content-type"), "application/problem+json");
     assert!(!answer.json.to_string().contains("secret"));

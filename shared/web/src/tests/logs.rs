@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use ledgerline_app::Queries;
-use ledgerline_kernel::DynDomain;
 use ledgerline_kernel::ports::{EntityList, ListPage, ListQuery, StoreError};
+use ledgerline_kernel::{DynDomain, SortKey, TenantCode, Version};
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
-use super::world::{Answer, World};
+use super::world::{Answer, TestEnvironment, World};
 
 /// The lines that a filter lets through.
 #[derive(Clone, Default)]
@@ -46,11 +46,21 @@ impl EntityList for Away {
     async fn list(&self, _: &dyn DynDomain, _: &ListQuery) -> Result<ListPage, StoreError> {
         Err(StoreError::Unavailable { store: "postgres", reason: "nobody there".to_owned() })
     }
+
+    async fn versions(
+        &self,
+        _: &dyn DynDomain,
+        _: &TenantCode,
+        _: &[SortKey],
+    ) -> Result<Vec<(SortKey, Version)>, StoreError> {
+        Err(StoreError::Unavailable { store: "postgres", reason: "nobody there".to_owned() })
+    }
 }
 
 fn world_without_lists() -> World {
     let world = World::new();
-    let queries = Queries::new(Arc::new(world.ledger.clone()), Arc::new(world.entities.clone()), Arc::new(Away));
+    let (ledger, entities) = (Arc::new(world.ledger.clone()), Arc::new(world.entities.clone()));
+    let queries = Queries::new(ledger, entities, Arc::new(Away), Arc::new(TestEnvironment::default()));
     world.serving(|api| api.queries = Some(queries))
 }
 

@@ -57,6 +57,14 @@ async fn consistency_version_and_min_version_choose_what_is_read() {
         assert_eq!(answer.json["data"]["version"], json!(version), "{query}");
     }
     world.get("/api/v1/products/p0?version=3").await.expect(404, "NOT_FOUND");
+    let all = world.get("/api/v1/products/p0/history").await.json;
+    let (second, first) = (&all["data"][0]["updatedAt"], &all["data"][1]["updatedAt"]);
+    for (moment, version) in [(first, 1), (second, 2), (&json!("2999-01-01T01:00:00%2B01:00"), 2)] {
+        let answer = world.get(&format!("/api/v1/products/p0?asOf={}", moment.as_str().unwrap())).await;
+        assert_eq!(answer.json["data"]["version"], json!(version), "{moment}");
+        assert_eq!(answer.header("etag"), format!("\"{version}\""));
+    }
+    world.get("/api/v1/products/p0?asOf=2026-11-20T11:59:59Z").await.expect(404, "NOT_FOUND");
     let behind = world.get("/api/v1/products/p0?minVersion=3").await.expect(503, "NOT_YET_VISIBLE");
     assert_eq!(behind.header("retry-after"), "1");
 }
@@ -212,6 +220,29 @@ async fn nonsense_in_the_query_is_400_and_named() {
         ("/api/v1/products/p0?version=1&minVersion=1", "version"),
         ("/api/v1/products/p0?minVersion=-1", "minVersion"),
         ("/api/v1/products/p0?expand=all", "expand"),
+        ("/api/v1/products/p0?asOf=yesterday", "asOf"),
+        ("/api/v1/products/p0?asOf=2026-11-20", "asOf"),
+        ("/api/v1/products/p0?asOf=2026-11-20T12:00:00+01:00", "asOf"),
+        ("/api/v1/products/p0?asOf=2026-11-20T12:00:00Z&version=1", "asOf"),
+        ("/api/v1/products/p0?asOf=2026-11-20T12:00:00Z&minVersion=1", "asOf"),
+        ("/api/v1/products/p0?asOf=2026-11-20T12:00:00Z&consistency=strong", "asOf"),
+        ("/api/v1/products?sort=description", "sort"),
+        ("/api/v1/products?description.gte=a", "description.gte"),
+        ("/api/v1/products?q=", "q"),
+        ("/api/v1/products?q=%26%7C%21%3A%2A%27", "q"),
+        ("/api/v1/products?q=%F0%9F%92%8E", "q"),
+        ("/api/v1/products?q=%00", "q"),
+        ("/api/v1/products?q=%FF", "%FF"),
+        ("/api/v1/products?sk.prefix=a", "sk.prefix"),
+        ("/api/v1/products?store=sql", "store"),
+        ("/api/v1/products?store=data&q=ring", "q"),
+        ("/api/v1/products?store=data&sort=name", "sort"),
+        ("/api/v1/products?store=data&total=true", "total"),
+        ("/api/v1/products?store=data&category=Ideal", "category"),
+        ("/api/v1/products?store=data&sk.gt=a", "sk.gt"),
+        ("/api/v1/products?store=data&sk.prefix=a&sk.lt=b", "sk.prefix"),
+        ("/api/v1/products?store=data&sk.prefix=", "sk.prefix"),
+        ("/api/v1/products?store=data&sk.gte=e%CC%81", "sk.gte"),
         ("/api/v1/products/p0/history?limit=0", "limit"),
         ("/api/v1/products/p0/history?sort=version", "sort"),
     ] {

@@ -8,18 +8,18 @@ use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
-use ledgerline_app::{Commands, Environment, Projector, Queries, Registry};
+use ledgerline_app::{Commands, Environment, Maintenance, Projector, Queries, Reconciler, Redrive, Registry};
 use ledgerline_kernel::{Timestamp, VersionItem};
-use ledgerline_testkit::{MemoryEntities, MemoryLedger};
+use ledgerline_testkit::{MemoryDeltas, MemoryEntities, MemoryLedger, MemoryQuarantine, MemoryResyncs};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::issuer::{ELLIPTIC, Keys, RSA, authenticator, token};
-use crate::{Api, CursorKey, RequestId, SourceIp, router};
+use crate::{Admin, Api, CursorKey, RequestId, SourceIp, router};
 
 /// Noon, a second later every time, names that no two worlds share, and no waiting.
 #[derive(Default)]
-struct TestEnvironment {
+pub(crate) struct TestEnvironment {
     seconds: AtomicU64,
 }
 
@@ -43,6 +43,7 @@ impl Environment for TestEnvironment {
 pub(crate) struct World {
     pub(crate) ledger: MemoryLedger,
     pub(crate) entities: MemoryEntities,
+    pub(crate) quarantine: MemoryQuarantine,
     pub(crate) api: Api,
     router: Router,
 }
@@ -85,20 +86,44 @@ impl Answer {
     }
 }
 
+/// What administrators work with, over these stores.
+fn admin(
+    ledger: &MemoryLedger,
+    entities: &MemoryEntities,
+    projector: Projector,
+    quarantine: &MemoryQuarantine,
+) -> Admin {
+    let (registry, rows) = (Registry::shipped().unwrap(), Arc::new(entities.clone()));
+    let (index, ledger) = (Arc::new(ledger.clone()), Arc::new(ledger.clone()));
+    let environment = Arc::new(TestEnvironment::default());
+    let reconciler = Reconciler::new(registry, index, ledger.clone(), projector.clone(), vec![rows], environment);
+    let (kept, ages) = (Arc::new(MemoryResyncs::default()), std::time::Duration::from_secs(900));
+    let maintenance = Maintenance::new(reconciler, kept.clone(), kept, ages, std::time::Duration::ZERO);
+    Admin { maintenance, redrive: Redrive::new(projector, ledger, Arc::new(quarantine.clone())) }
+}
+
 impl World {
     pub(crate) fn new() -> Self {
         let (ledger, entities) = (MemoryLedger::default(), MemoryEntities::default());
+        let quarantine = MemoryQuarantine::default();
         let commands = Commands::new(Arc::new(ledger.clone()), Arc::new(TestEnvironment::default()));
-        let queries = Queries::new(Arc::new(ledger.clone()), Arc::new(entities.clone()), Arc::new(entities.clone()));
+        let rows = Arc::new(entities.clone());
+        let queries = Queries::new(Arc::new(ledger.clone()), rows.clone(), rows, Arc::new(TestEnvironment::default()));
+        let deltas = MemoryDeltas::default();
+        let projector = Projector::new(Registry::shipped().unwrap(), vec![Arc::new(entities.clone())])
+            .with_deltas(Arc::new(ledger.clone()), Arc::new(deltas.clone()));
+        let admin = admin(&ledger, &entities, projector.clone(), &quarantine);
         let api = Api {
             registry: Registry::shipped().unwrap(),
             commands: Some(commands),
-            projector: Some(Projector::new(Registry::shipped().unwrap(), vec![Arc::new(entities.clone())])),
+            projector: Some(projector),
             queries: Some(queries),
+            summaries: Some(Arc::new(deltas.clone())),
+            admin: Some(admin),
             authenticator: Arc::new(authenticator(&Keys::of(&[&RSA, &ELLIPTIC]), &Arc::default())),
             cursor_key: CursorKey::new("0123456789abcdef0123456789abcdef").unwrap(),
         };
-        Self { ledger, entities, router: router(api.clone()), api }
+        Self { ledger, entities, quarantine, router: router(api.clone()), api }
     }
 
     /// The same stores behind a router that serves something else.

@@ -209,7 +209,7 @@ impl Domain for Pad {
     const TYPE: &'static str = "PAD";
     const RESOURCE: &'static str = "pads";
     const COMMANDS: &'static [&'static str] = &[];
-    const TABLE: TableSpec = TableSpec { name: "pad", columns: &[] };
+    const TABLE: TableSpec = TableSpec { name: "pad", columns: &[], indexed: &[], searched: &[] };
 
     fn parse(_: Action<'_>, fields: &mut Fields<'_>) -> Option<u64> {
         fields.required("length").map(Version::number)

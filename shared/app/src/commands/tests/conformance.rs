@@ -18,7 +18,8 @@ fn key() -> EntityKey {
 impl World {
     /// The read side over the same ledger; `projected` is the read model.
     fn queries(&self, projected: &MemoryEntities) -> Queries {
-        Queries::new(Arc::new(self.ledger.clone()), Arc::new(projected.clone()), Arc::new(projected.clone()))
+        let projected = Arc::new(projected.clone());
+        Queries::new(Arc::new(self.ledger.clone()), projected.clone(), projected, self.environment.clone())
     }
 
     async fn project(&self, rows: &MemoryEntities, items: &[VersionItem]) {
@@ -331,9 +332,9 @@ async fn case_105_what_a_crash_left_undone_is_done_by_the_next_delivery() {
     // Here the command is one write, and a projector that died between two read models starts over.
     let (world, first_model, second_model) = (world(), MemoryEntities::default(), MemoryEntities::default());
     let item = world.create().await.item;
-    world.project(&first_model, std::slice::from_ref(&item)).await;
+    world.project(&first_model, from_ref(&item)).await;
     let both = vec![Arc::new(first_model.clone()) as _, Arc::new(second_model.clone()) as _];
-    let report = Projector::new(world.registry.clone(), both).apply(std::slice::from_ref(&item)).await.unwrap();
+    let report = Projector::new(world.registry.clone(), both).apply(from_ref(&item)).await.unwrap();
     assert_eq!((report.written, report.unchanged), (1, 1));
     assert_eq!(first_model.all(), second_model.all());
     assert_eq!(world.change_price(exactly(1), "13").await.unwrap().item.version, version(2), "nothing is wedged");

@@ -86,15 +86,29 @@ async fn each_by_itself_succeeds_or_fails_by_itself() {
     let world = world();
     world.create().await;
     let (a, b) = (product("a", "A"), product("b", "R-7"));
-    let requests = vec![
+    let requests = [
         world.request(NEW, "", None, &a),
         world.request(NEW, "", None, &b),
         world.request(PRICE, "ring", exactly(1), r#"{"price": "13"}"#),
     ];
-    let outcomes = world.commands.execute_each(requests).await;
+    let outcomes = world.commands.execute_each(&requests).await;
     assert!(outcomes[0].is_ok());
     assert!(matches!(outcomes[1], Err(CommandError::Taken { .. })));
     assert_eq!(outcomes[2].as_ref().unwrap().item.version, version(2));
+}
+
+#[tokio::test]
+async fn entries_about_the_same_entity_are_executed_one_after_the_other() {
+    let world = world();
+    let (new, other) = (product("a", "A"), product("b", "B"));
+    let prices: Vec<_> = (2..30).map(|price| format!(r#"{{"price": "{price}"}}"#)).collect();
+    let mut requests = vec![world.request(NEW, "", None, &new), world.request(NEW, "", None, &other)];
+    requests.extend((1..).zip(&prices).map(|(held, body)| world.request(PRICE, "a", exactly(held), body)));
+    requests.push(world.request(PRICE, "a", exactly(1), &prices[0]));
+    let outcomes = world.commands.execute_each(&requests).await;
+    let versions: Vec<_> = outcomes.iter().flatten().map(|accepted| accepted.item.version.number()).collect();
+    assert_eq!(versions, [1, 1].into_iter().chain(2..30).collect::<Vec<_>>());
+    assert!(matches!(outcomes.last(), Some(Err(CommandError::VersionConflict { .. }))));
 }
 
 const PRICE: Action<'static> = Action::Named("change-price");

@@ -1,3 +1,4 @@
+mod category_totals;
 mod decisions;
 mod input;
 mod merge;

@@ -1,0 +1,240 @@
+//! `ledgerline diagnose`: how the read models are, and what to do about each thing that is not as it should be.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use clap::Args;
+use ledgerline_app::{Counts, ReconcileReport, Repair, Scope};
+use ledgerline_kernel::ports::Rounds as _;
+use ledgerline_kernel::{TenantCode, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::mappings::MappingsStatus;
+use crate::operate::{Operation, Progress, Site};
+use crate::quarantine::{self, Listed, Which};
+
+/// Looks at everything and changes nothing.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+pub struct Diagnose {
+    /// Only this tenant's read models and quarantine [default: all]
+    #[arg(long)]
+    pub tenant: Option<TenantCode>,
+    /// The template to read, where no host runs [default: ./template.yaml, else the built-in one]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub template: Option<PathBuf>,
+}
+
+/// How everything is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Diagnosis {
+    /// Whether there is nothing to do.
+    pub healthy: bool,
+    /// Each read model beside the ledger.
+    pub read_models: Vec<ReadModelHealth>,
+    /// What differs, entity by entity, as far as it is listed.
+    pub comparison: ReconcileReport,
+    /// What no projection could take.
+    pub quarantine: Listed,
+    /// Event source mappings and schedules; none where no host runs.
+    pub mappings: Option<MappingsStatus>,
+    /// When the last scheduled comparison with the ledger ended.
+    pub last_round_at: Option<Timestamp>,
+    /// What to do, a sentence each.
+    pub advice: Vec<String>,
+}
+
+/// A read model, over all tenants that were looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadModelHealth {
+    /// Its name.
+    pub read_model: String,
+    /// What was counted.
+    pub counts: Counts,
+    /// For how many seconds it has lacked a version.
+    pub lag_seconds: u64,
+}
+
+#[async_trait]
+impl Operation for Diagnose {
+    const NAME: &'static str = "diagnose";
+    type Report = Diagnosis;
+
+    async fn run(&self, site: &Site, progress: &Progress) -> anyhow::Result<Diagnosis> {
+        let mappings = match &site.mappings {
+            Some(mappings) => Some(mappings.read().await.context("cannot ask the event source mappings")?),
+            None => None,
+        };
+        let scope = self.tenant.clone().map_or(Scope::All, |tenant| Scope::Tenant(tenant, None));
+        let tell = |entities| progress.step("comparing", entities, None);
+        // What is on its way shows as lag.
+        let comparison = site.upkeep.reconciler.run(scope, Repair::No, Duration::ZERO, tell).await;
+        let comparison = comparison.context("cannot compare the read models with the ledger")?;
+        let which = Which { tenant: self.tenant.clone(), ..Which::default() };
+        let quarantine = quarantine::list(site, &which).await?;
+        let last_round = site.views.newest_round().await.context("cannot read the last round")?;
+        let names = site.upkeep.projector.read_models();
+        let read_models = health(&names, &comparison, Utc::now());
+        let mut diagnosis = Diagnosis {
+            healthy: true,
+            read_models,
+            comparison,
+            quarantine,
+            mappings,
+            last_round_at: last_round.and_then(|round| round.finished_at),
+            advice: Vec::new(),
+        };
+        diagnosis.advice = advice(&diagnosis);
+        diagnosis.healthy = diagnosis.advice.is_empty();
+        Ok(diagnosis)
+    }
+}
+
+fn health(names: &[&'static str], comparison: &ReconcileReport, now: DateTime<Utc>) -> Vec<ReadModelHealth> {
+    let none = |name: &&str| ((*name).to_owned(), (Counts::default(), None::<Timestamp>));
+    let mut found: BTreeMap<String, (Counts, Option<Timestamp>)> = names.iter().map(none).collect();
+    for model in &comparison.read_models {
+        let (counts, since) = found.entry(model.read_model.clone()).or_default();
+        *counts += model.counts;
+        *since = since.iter().copied().chain(model.waiting_since).min();
+    }
+    let lag = |since: Option<Timestamp>| since.map_or(0, |since| (now - since.as_datetime()).num_seconds().max(0));
+    let health = |(read_model, (counts, since)): (String, (Counts, Option<Timestamp>))| ReadModelHealth {
+        read_model,
+        counts,
+        lag_seconds: lag(since).unsigned_abs(),
+    };
+    found.into_iter().map(health).collect()
+}
+
+fn advice(diagnosis: &Diagnosis) -> Vec<String> {
+    let mut advice = Vec::new();
+    let Diagnosis { comparison, quarantine, mappings, .. } = diagnosis;
+    let Counts { missing, behind, forks, ahead, extra, unequal, .. } = comparison.counts;
+    let on_its_way = mappings.as_ref().map_or(0, |status| {
+        let behind = status.event_sources.iter().map(|source| source.records_behind);
+        behind.max().unwrap_or(0)
+    });
+    if missing + behind > 0 {
+        advice.push(match on_its_way {
+            0 => format!(
+                "{} times a read model lacks versions that no stream will bring any more: `ledgerline reconcile` takes \
+                 them from the ledger",
+                missing + behind
+            ),
+            records => format!("{records} records are on their way: look again in a moment"),
+        });
+    }
+    if forks + ahead > 0 {
+        advice.push(format!(
+            "{} times a read model has what the ledger does not: `ledgerline verify` says whether the ledger is sound, \
+             `ledgerline reconcile` then corrects states, `ledgerline rebuild` sums",
+            forks + ahead
+        ));
+    }
+    if extra > 0 {
+        advice.push(format!(
+            "{extra} entities of read models are not in the ledger, as after another ledger was used with them: \
+             `ledgerline rebuild` makes tables without them"
+        ));
+    }
+    if unequal > 0 && missing + behind + forks + ahead + extra == 0 {
+        advice.push("a sum differs from the ledger's and no entity does: diagnose again".to_owned());
+    }
+    if !quarantine.quarantined.is_empty() {
+        let count = quarantine.quarantined.len();
+        advice.push(format!(
+            "{count} quarantined: mend what each error names, then `ledgerline quarantine redrive` (`--id` for one)"
+        ));
+    }
+    for source in mappings.iter().flat_map(|status| &status.event_sources) {
+        let name = &source.mapping;
+        if let Some(error) = &source.current_error {
+            advice.push(format!("{name} does not get on ({error}): mend that; it goes on by itself"));
+        }
+        if source.failure_depth > 0 {
+            advice.push(format!(
+                "{} groups of records that {name} gave up are in {}: `ledgerline reconcile` brings the read models \
+                 what they told of; then empty it",
+                source.failure_depth, source.failure_destination
+            ));
+        }
+    }
+    for schedule in mappings.iter().flat_map(|status| &status.schedules) {
+        if let Some(error) = &schedule.last_error {
+            advice.push(format!("{} failed when it ran last: {error}", schedule.function));
+        }
+    }
+    advice
+}
+
+/// For people.
+#[must_use]
+pub fn text(diagnosis: &Diagnosis) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write(&mut text, diagnosis);
+    text
+}
+
+fn write(text: &mut String, diagnosis: &Diagnosis) -> std::fmt::Result {
+    let entities = diagnosis.comparison.entities;
+    writeln!(text, "{entities} entities in the ledger\n")?;
+    writeln!(
+        text,
+        "{:<22} {:>8} {:>8} {:>9} {:>7} {:>6} {:>6} {:>6}",
+        "read model", "missing", "behind", "versions", "lag", "forks", "ahead", "extra"
+    )?;
+    for ReadModelHealth { read_model, counts, lag_seconds } in &diagnosis.read_models {
+        let Counts { missing, behind, versions_behind, forks, ahead, extra, .. } = counts;
+        let lag = format!("{lag_seconds} s");
+        writeln!(
+            text,
+            "{read_model:<22} {missing:>8} {behind:>8} {versions_behind:>9} {lag:>7} {forks:>6} {ahead:>6} {extra:>6}"
+        )?;
+    }
+    if let Some(status) = &diagnosis.mappings {
+        writeln!(text, "\n{:<26} {:>8} {:>9} {:>9}  last error", "event source", "behind", "lag", "given up")?;
+        for source in &status.event_sources {
+            let lag = format!("{:.1} s", source.lag_seconds);
+            let error = source.last_error.as_deref().unwrap_or("none");
+            let (name, behind, depth) = (&source.mapping, source.records_behind, source.failure_depth);
+            writeln!(text, "{name:<26} {behind:>8} {lag:>9} {depth:>9}  {error}")?;
+        }
+    }
+    if !diagnosis.quarantine.quarantined.is_empty() {
+        writeln!(text, "\nquarantined")?;
+        for held in &diagnosis.quarantine.quarantined {
+            writeln!(text, "  {}", quarantine::line(held))?;
+        }
+    }
+    if let Some(at) = diagnosis.last_round_at {
+        writeln!(text, "\nlast compared on schedule: {at}")?;
+    }
+    if diagnosis.advice.is_empty() {
+        return write!(text, "\nall is well");
+    }
+    writeln!(text, "\nwhat to do")?;
+    let advice: Vec<_> = diagnosis.advice.iter().map(|advice| format!("  {advice}")).collect();
+    write!(text, "{}", advice.join("\n"))
+}
+
+/// Whether there is nothing to do.
+///
+/// # Errors
+/// If there is.
+pub fn verdict(diagnosis: &Diagnosis) -> anyhow::Result<()> {
+    anyhow::ensure!(diagnosis.healthy, "not all is well");
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "diagnose_tests.rs"]
+mod tests;

@@ -1,0 +1,125 @@
+use aws_sdk_dynamodb::types::AttributeValue;
+use clap::Parser as _;
+use ledgerline_lambda::dynamodb_client;
+use serde_json::json;
+
+use super::*;
+use crate::command::{self, Cli};
+use crate::host::Host;
+use crate::host_fixture::{create, place, start};
+use crate::operate::operate;
+use crate::quarantine::Held;
+use crate::reconcile::{Reconcile, Resync};
+
+async fn diagnosed(data_dir: &std::path::Path) -> Diagnosis {
+    let diagnose = Diagnose { tenant: None, template: None };
+    operate(&diagnose, &place(data_dir), &Progress::silent()).await.unwrap()
+}
+
+/// As the command line does it, from its arguments to its exit status.
+async fn run(data_dir: &std::path::Path, command: &[&str]) -> Result<(), String> {
+    let data_dir = ["--data-dir", data_dir.to_str().unwrap()];
+    let cli = Cli::parse_from(["ledgerline"].iter().chain(command).chain(&data_dir));
+    let ran = tokio::task::spawn_blocking(move || command::run(&cli)).await.unwrap();
+    ran.map(drop).map_err(|error| format!("{error:#}"))
+}
+
+/// Loses a product from the data table, where the host does not look.
+async fn lose(host: &Host, sk: &str) {
+    let endpoint = host.dynamodb().to_owned();
+    let config = ledgerline_lambda::Config::new(move |name| match name {
+        "AWS_ENDPOINT_URL_DYNAMODB" => Some(endpoint.clone()),
+        "AWS_REGION" => Some("us-east-1".to_owned()),
+        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("local".to_owned()),
+        _ => None,
+    });
+    let delete = dynamodb_client(&config)
+        .await
+        .delete_item()
+        .table_name("ledgerline-data")
+        .key("pk", AttributeValue::S("PRODUCT#demo".to_owned()))
+        .key("sk", AttributeValue::S(sk.to_owned()));
+    delete.send().await.unwrap();
+}
+
+fn missing(diagnosis: &Diagnosis) -> Vec<(&str, u64)> {
+    diagnosis.read_models.iter().map(|model| (model.read_model.as_str(), model.counts.missing)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_read_model_lacks_is_diagnosed_and_repaired_beside_its_host_and_after_it() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("state");
+    let host = start(&dir).await;
+    for sk in ["P-1", "P-2", "P-3"] {
+        create(&host, sk).await;
+    }
+    host.caught_up().await.unwrap();
+    let well = diagnosed(&dir).await;
+    assert!(well.healthy, "{:?}", well.advice);
+    assert!(text(&well).ends_with("all is well") && well.mappings.is_some(), "{}", text(&well));
+    assert!(well.read_models.len() > 1 && missing(&well).iter().all(|(_, count)| *count == 0));
+
+    lose(&host, "P-2").await;
+    let ill = diagnosed(&dir).await;
+    assert!(missing(&ill).contains(&("data-table", 1)) && missing(&ill).contains(&("postgres", 0)), "{ill:?}");
+    assert!(ill.advice[0].contains("ledgerline reconcile"), "{:?}", ill.advice);
+    assert_eq!(run(&dir, &["diagnose", "--json"]).await, Err("not all is well".to_owned()));
+    let dry = run(&dir, &["reconcile", "--dry-run", "--settle", "0"]).await;
+    assert_eq!(dry, Err("not every read model says what the ledger says".to_owned()));
+    assert_eq!(run(&dir, &["reconcile", "--tenant", "demo", "--settle", "0"]).await, Ok(()));
+    assert!(diagnosed(&dir).await.healthy);
+
+    lose(&host, "P-3").await;
+    assert_eq!(run(&dir, &["resync", "products", "--tenant", "demo", "--sk", "P-3"]).await, Ok(()));
+    assert!(diagnosed(&dir).await.healthy);
+    assert!(run(&dir, &["resync", "products", "--tenant", "demo", "--sk", "nobody"]).await.is_err());
+    assert_eq!(run(&dir, &["quarantine", "list"]).await, Ok(()));
+    assert_eq!(run(&dir, &["quarantine", "redrive", "--json"]).await, Ok(()));
+    lose(&host, "P-1").await;
+    host.stop().await.unwrap();
+
+    let resync = Resync { resource: "products".to_owned(), tenant: None, sk: None, template: None };
+    let report = operate(&resync, &place(&dir), &Progress::silent()).await;
+    let counts = report.unwrap().counts;
+    assert_eq!((counts.missing, counts.repaired), (1, 1));
+    let reconcile = Reconcile { tenant: None, dry_run: true, settle: 0, template: None };
+    let report = operate(&reconcile, &place(&dir), &Progress::silent()).await.unwrap();
+    assert!(report.is_good(), "{report:?}");
+    let alone = diagnosed(&dir).await;
+    assert!(alone.healthy && alone.mappings.is_none());
+}
+
+#[test]
+fn every_kind_of_trouble_has_its_advice() {
+    let at: Timestamp = "2026-11-20T08:00:00Z".parse().unwrap();
+    let counts = Counts { missing: 2, forks: 1, extra: 3, unequal: 1, ..Counts::default() };
+    let comparison = json!({
+        "startedAt": at, "millis": 0, "dry": true, "partitions": 1, "entities": 9, "counts": counts, "readModels": [],
+    });
+    let held = Held {
+        projection: "postgres".to_owned(),
+        record: "PRODUCT#acme#a".to_owned(),
+        version: "3".parse().ok(),
+        error: "it does not fit".to_owned(),
+        attempts: 3,
+        since: at,
+    };
+    let mut diagnosis = Diagnosis {
+        healthy: false,
+        read_models: Vec::new(),
+        comparison: serde_json::from_value(comparison).unwrap(),
+        quarantine: Listed { quarantined: vec![held], has_more: false },
+        mappings: None,
+        last_round_at: None,
+        advice: Vec::new(),
+    };
+    diagnosis.advice = advice(&diagnosis);
+    let commands = ["reconcile", "verify", "rebuild", "quarantine redrive"].map(|name| format!("`ledgerline {name}`"));
+    for (advice, command) in diagnosis.advice.iter().zip(&commands) {
+        assert!(advice.contains(command), "{advice} should name {command}");
+    }
+    assert_eq!(diagnosis.advice.len(), commands.len());
+    let shown = text(&diagnosis);
+    assert!(shown.contains("PRODUCT#acme#a@3 postgres: it does not fit (3 attempts"), "{shown}");
+}

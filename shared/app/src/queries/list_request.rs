@@ -1,0 +1,139 @@
+//! What a list is asked for, read against what the domain has.
+
+use ledgerline_kernel::ports::{Comparison, Filter, ListQuery, Position, Sort};
+use ledgerline_kernel::search::words;
+use ledgerline_kernel::{ColumnKind, Decimal, DynDomain, TenantCode};
+
+/// A longer search text is refused.
+const LONGEST_SEARCH: usize = 500;
+
+/// A search for more words is refused.
+const MOST_WORDS: usize = 20;
+
+/// A list as it was asked for: names not yet checked against the domain.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListRequest {
+    /// `field`, `field.gte`, … with their values.
+    pub filters: Vec<(String, String)>,
+    /// A text of whose words each must begin a word of the entity's, if there is one.
+    pub q: Option<String>,
+    /// `-price,name`; empty for the order of ids.
+    pub sort: String,
+    /// Where the page before this one ended.
+    pub after: Option<Position>,
+    /// At most so many.
+    pub limit: usize,
+    /// Whether deleted entities are listed too.
+    pub include_deleted: bool,
+    /// Whether to count all that match.
+    pub with_total: bool,
+}
+
+/// One query parameter that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParameterProblem {
+    /// Its name.
+    pub name: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl ListRequest {
+    /// Every problem is reported, not only the first.
+    pub(super) fn into_query(
+        self,
+        domain: &dyn DynDomain,
+        tenant: TenantCode,
+    ) -> Result<ListQuery, Vec<ParameterProblem>> {
+        let mut problems = Vec::new();
+        let mut refuse = |name: &str, message| problems.push(ParameterProblem { name: name.to_owned(), message });
+        let mut filters = Vec::new();
+        for (name, value) in &self.filters {
+            match read_filter(domain, name, value) {
+                Ok(filter) => filters.push(filter),
+                Err(message) => refuse(name, message),
+            }
+        }
+        let words = read_words(domain, self.q.as_deref()).unwrap_or_else(|message| {
+            refuse("q", message);
+            Vec::new()
+        });
+        let sort = read_sort(domain, &self.sort).unwrap_or_else(|message| {
+            refuse("sort", message);
+            Vec::new()
+        });
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let Self { after, limit, include_deleted, with_total, .. } = self;
+        Ok(ListQuery { tenant, filters, words, sort, after, limit, include_deleted, with_total })
+    }
+}
+
+fn read_filter(domain: &dyn DynDomain, name: &str, value: &str) -> Result<Filter, String> {
+    let (field, comparison) = match name.rsplit_once('.') {
+        Some((field, "gt")) => (field, Comparison::Greater),
+        Some((field, "gte")) => (field, Comparison::GreaterOrEqual),
+        Some((field, "lt")) => (field, Comparison::Less),
+        Some((field, "lte")) => (field, Comparison::LessOrEqual),
+        _ => (name, Comparison::Equal),
+    };
+    let table = domain.table();
+    let kind = match field {
+        "code" | "name" => ColumnKind::Text,
+        _ => table.column(field).ok_or("is not a parameter of this list")?.kind,
+    };
+    if comparison != Comparison::Equal && !matches!(field, "code" | "name") && table.indexed(field).is_none() {
+        return Err("takes no range".to_owned());
+    }
+    let value = match kind {
+        ColumnKind::Text if value.contains('\0') => return Err("must not hold a NUL character".to_owned()),
+        ColumnKind::Text => value.to_owned(),
+        ColumnKind::Numeric => value.parse::<Decimal>().map_err(|error| error.to_string())?.to_string(),
+        ColumnKind::Json => return Err("cannot be filtered by".to_owned()),
+    };
+    Ok(Filter { field: field.to_owned(), comparison, value })
+}
+
+/// The words of a search text, without those that begin another of them. Whatever else the text holds
+/// has no meaning and does no harm.
+fn read_words(domain: &dyn DynDomain, text: Option<&str>) -> Result<Vec<String>, String> {
+    let Some(text) = text else { return Ok(Vec::new()) };
+    if domain.table().searched.is_empty() {
+        return Err("is not a parameter of this list".to_owned());
+    }
+    if text.chars().nth(LONGEST_SEARCH).is_some() {
+        return Err(format!("must be {LONGEST_SEARCH} characters long at most"));
+    }
+    let words = words(text);
+    // In order, a word is followed by those that it begins.
+    let following = words.iter().skip(1).map(Some).chain([None]);
+    let needed = words.iter().zip(following).filter(|(word, next)| next.is_none_or(|next| !next.starts_with(*word)));
+    let needed: Vec<String> = needed.map(|(word, _)| word.clone()).collect();
+    match needed.len() {
+        0 => Err("must hold a letter or a digit".to_owned()),
+        1..=MOST_WORDS => Ok(needed),
+        _ => Err(format!("must be {MOST_WORDS} words at most")),
+    }
+}
+
+fn read_sort(domain: &dyn DynDomain, text: &str) -> Result<Vec<Sort>, String> {
+    let mut sorts: Vec<Sort> = Vec::new();
+    for part in text.split(',').filter(|part| !part.is_empty()) {
+        let (field, descending) = part.strip_prefix('-').map_or((part, false), |field| (field, true));
+        let sortable = matches!(field, "code" | "name" | "createdAt" | "updatedAt")
+            || domain.table().indexed(field).is_some_and(|column| column.kind != ColumnKind::Json);
+        if !sortable {
+            return Err(format!("cannot sort by {field:?}"));
+        }
+        if sorts.iter().any(|sort| sort.field == field) {
+            return Err(format!("names {field:?} twice"));
+        }
+        sorts.push(Sort { field: field.to_owned(), descending });
+    }
+    Ok(sorts)
+}
+
+#[cfg(test)]
+#[path = "list_request_tests.rs"]
+mod tests;

@@ -1,0 +1,239 @@
+//! The contracts of what a reconciler compares: [`LedgerIndex`] and [`ReadModelAudit`]; and of where
+//! it keeps what it was asked, [`Resyncs`] and [`Rounds`].
+#![expect(clippy::unwrap_used, reason = "a store that fails fails the test")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ledgerline_kernel::ports::{
+    Digest, LedgerIndex, LedgerWrite, ReadModelAudit, Resync, ResyncState, Resyncs, Round, Rounds, StateSink,
+    VersionRef,
+};
+use ledgerline_kernel::{EntityKey, PartitionKey, SortKey, TenantCode, Timestamp, VersionItem};
+use serde_json::{Value, json};
+
+use super::entities::{apply, notes};
+use super::ledger::{LOOKALIKES, of_tenant};
+use crate::{append, fork_of, note_key, version_items};
+
+/// Lists all versions of a partition: of each entity oldest first, one entity after the other.
+pub async fn an_index_lists_the_versions_of_a_partition_entity_by_entity(ledger: &(impl LedgerIndex + LedgerWrite)) {
+    let items = several(ledger).await;
+    let partition = note_key("a").partition;
+    let listed = all(ledger, Some(&partition)).await;
+    let mut seen = BTreeSet::new();
+    let mut last: Option<&VersionRef> = None;
+    for version in &listed {
+        match last.filter(|last| last.key == version.key) {
+            Some(last) => assert!(last.version < version.version, "{version:?}"),
+            None => assert!(seen.insert(&version.key), "{} is in two places", version.key),
+        }
+        last = Some(version);
+    }
+    assert_eq!(sorted(listed), refs(items.iter().filter(|item| item.key.partition == partition)));
+}
+
+/// Lists all versions of all partitions, each partition in one piece.
+pub async fn an_index_lists_all_partitions_each_in_one_piece(ledger: &(impl LedgerIndex + LedgerWrite)) {
+    let items = several(ledger).await;
+    let listed = all(ledger, None).await;
+    let mut pieces: Vec<&PartitionKey> = listed.iter().map(|version| &version.key.partition).collect();
+    pieces.dedup();
+    assert_eq!(pieces.len(), pieces.iter().collect::<BTreeSet<_>>().len(), "{pieces:?}");
+    assert_eq!(sorted(listed), refs(&items));
+}
+
+/// A partition that there is not has no versions.
+pub async fn an_index_of_an_unknown_partition_is_empty(ledger: &(impl LedgerIndex + LedgerWrite)) {
+    several(ledger).await;
+    assert_eq!(all(ledger, Some(&of_tenant("nobody", "a").partition)).await, []);
+}
+
+/// Says of each entity which version it has; nothing of those that it lacks.
+pub async fn what_is_held_is_told_and_what_is_not_is_left_out(model: &(impl ReadModelAudit + StateSink)) {
+    let mut expected = BTreeMap::new();
+    let mut keys = vec![note_key("missing")];
+    // More than one batch of any store.
+    for number in 0..130 {
+        let items = version_items(&note_key(&format!("{number:03}")), 1 + number % 3);
+        let newest = items.last().unwrap();
+        apply(model, &[newest]).await;
+        expected.insert(newest.key.clone(), (newest.version, newest.hash.clone()));
+        keys.push(newest.key.clone());
+    }
+    assert_eq!(model.held(notes().as_ref(), &keys).await.unwrap(), expected);
+    assert_eq!(model.held(notes().as_ref(), &[]).await.unwrap(), BTreeMap::new());
+}
+
+/// Sums up the hashes of a tenant's entities, of no other tenant's.
+pub async fn a_digest_is_the_sum_of_a_tenants_hashes(model: &(impl ReadModelAudit + StateSink)) {
+    let mut expected: BTreeMap<TenantCode, Digest> = BTreeMap::new();
+    let keys = LOOKALIKES.into_iter().map(note_key).chain(["acme-2", "acm"].map(|tenant| of_tenant(tenant, "a")));
+    for key in keys {
+        let [item] = version_items(&key, 1).try_into().unwrap();
+        apply(model, &[&item]).await;
+        expected.entry(key.partition.tenant).or_default().add(&item.hash);
+    }
+    expected.insert("nobody".parse().unwrap(), Digest::default());
+    for (tenant, digest) in expected {
+        assert_eq!(model.digest(notes().as_ref(), &tenant).await, Ok(digest), "{tenant}");
+    }
+}
+
+/// Lists a tenant's entities in pages, each once.
+pub async fn entities_are_listed_in_pages_each_once(model: &(impl ReadModelAudit + StateSink)) {
+    let mut expected = BTreeSet::new();
+    let numbered = (0..9).map(|number| note_key(&format!("n-{number}")));
+    for key in LOOKALIKES.into_iter().map(note_key).chain(numbered) {
+        apply(model, &version_items(&key, 1).iter().collect::<Vec<_>>()).await;
+        expected.insert(key);
+    }
+    apply(model, &version_items(&of_tenant("acme-2", "a"), 1).iter().collect::<Vec<_>>()).await;
+    let tenant = note_key("a").partition.tenant;
+    let (mut listed, mut after) = (Vec::new(), None::<SortKey>);
+    loop {
+        let page = model.entities(notes().as_ref(), &tenant, after.as_ref(), 4).await.unwrap();
+        assert!(page.len() <= 4);
+        let Some(last) = page.last() else { break };
+        after = Some(last.sk.clone());
+        listed.extend(page);
+    }
+    assert_eq!(listed.len(), expected.len());
+    assert_eq!(listed.into_iter().collect::<BTreeSet<EntityKey>>(), expected);
+}
+
+/// Writes the ledger's version over another one of the same number, or over a newer one.
+pub async fn what_the_ledger_does_not_have_is_replaced(model: &(impl ReadModelAudit + StateSink)) {
+    let [one, two, three] = version_items(&note_key("n"), 3).try_into().unwrap();
+    apply(model, &[&fork_of(&two)]).await;
+    assert_eq!(model.replace(notes().as_ref(), &two, two.version).await, Ok(true));
+    assert_held(model, &two).await;
+    apply(model, &[&three]).await;
+    assert_eq!(model.replace(notes().as_ref(), &one, three.version).await, Ok(true));
+    assert_held(model, &one).await;
+    apply(model, &[&two]).await;
+    assert_held(model, &two).await;
+}
+
+/// Leaves alone what has changed since it was looked at, and what is not there.
+pub async fn what_has_changed_meanwhile_is_not_replaced(model: &(impl ReadModelAudit + StateSink)) {
+    let [one, two, three] = version_items(&note_key("n"), 3).try_into().unwrap();
+    assert_eq!(model.replace(notes().as_ref(), &one, one.version).await, Ok(false));
+    apply(model, &[&three]).await;
+    assert_eq!(model.replace(notes().as_ref(), &one, two.version).await, Ok(false));
+    assert_held(model, &three).await;
+}
+
+/// A resync is read back as it was saved last, by its own tenant alone.
+pub async fn a_resync_is_read_back_by_its_tenant_as_saved_last(store: &impl Resyncs) {
+    let mut resync = resync("1", 0);
+    resync.sk = Some("a%b@c #".parse().unwrap());
+    store.save(&resync).await.unwrap();
+    assert_eq!(store.get(&resync.tenant, "1").await, Ok(Some(resync.clone())));
+    resync.state = ResyncState::Running;
+    resync.progress = json!({"from": "here", "sum": u64::MAX});
+    store.save(&resync).await.unwrap();
+    assert_eq!(store.get(&resync.tenant, "1").await, Ok(Some(resync.clone())));
+    for (tenant, id) in [("other", "1"), ("acme", "2"), ("acme", "\0")] {
+        assert_eq!(store.get(&tenant.parse().unwrap(), id).await, Ok(None));
+    }
+}
+
+/// The next resync is the one that was asked for first and is not finished.
+pub async fn the_next_resync_is_the_oldest_that_is_not_finished(store: &impl Resyncs) {
+    assert_eq!(store.next().await, Ok(None));
+    let (first, second) = (resync("b", 1), resync("a", 2));
+    for resync in [&second, &first] {
+        store.save(resync).await.unwrap();
+    }
+    assert_eq!(store.next().await, Ok(Some(first.clone())));
+    store.save(&Resync { state: ResyncState::Running, ..first.clone() }).await.unwrap();
+    assert_eq!(store.next().await.unwrap().unwrap().id, "b");
+    store.save(&Resync { state: ResyncState::Failed, ..first }).await.unwrap();
+    assert_eq!(store.next().await, Ok(Some(second.clone())));
+    store.save(&Resync { state: ResyncState::Done, ..second }).await.unwrap();
+    assert_eq!(store.next().await, Ok(None));
+}
+
+/// The newest round is the one that began last, as it was saved last.
+pub async fn the_newest_round_is_the_one_that_began_last(store: &impl Rounds) {
+    assert_eq!(store.newest_round().await, Ok(None));
+    let round = |id: &str, second: u32| Round {
+        id: id.to_owned(),
+        started_at: at(second),
+        finished_at: None,
+        progress: json!({"from": id}),
+        report: Value::Null,
+    };
+    for round in [round("b", 2), round("c", 1)] {
+        store.save_round(&round).await.unwrap();
+    }
+    assert_eq!(store.newest_round().await, Ok(Some(round("b", 2))));
+    let finished = Round { finished_at: Some(at(9)), report: json!({"entities": 3}), ..round("b", 2) };
+    store.save_round(&finished).await.unwrap();
+    assert_eq!(store.newest_round().await, Ok(Some(finished)));
+}
+
+async fn assert_held(model: &impl ReadModelAudit, item: &VersionItem) {
+    let held = model.held(notes().as_ref(), std::slice::from_ref(&item.key)).await.unwrap();
+    assert_eq!(held.get(&item.key), Some(&(item.version, item.hash.clone())));
+}
+
+fn at(second: u32) -> Timestamp {
+    // Those of long ago may be forgotten; these never are.
+    format!("2099-01-01T00:00:0{second}Z").parse().unwrap()
+}
+
+fn resync(id: &str, second: u32) -> Resync {
+    Resync {
+        id: id.to_owned(),
+        tenant: "acme".parse().unwrap(),
+        resource: "notes".to_owned(),
+        sk: None,
+        asked_by: "ann".to_owned(),
+        asked_at: at(second),
+        state: ResyncState::Asked,
+        progress: Value::Null,
+        report: Value::Null,
+    }
+}
+
+/// Appends a few versions of entities whose keys look alike, of several tenants.
+async fn several(ledger: &impl LedgerWrite) -> Vec<VersionItem> {
+    let keys = LOOKALIKES.into_iter().map(note_key).chain(["acme-2", "acm"].map(|tenant| of_tenant(tenant, "a")));
+    let items: Vec<_> = keys.zip(1..).flat_map(|(key, number)| version_items(&key, 1 + number % 4)).collect();
+    for item in &items {
+        append(ledger, item).await.unwrap();
+    }
+    items
+}
+
+async fn all(ledger: &impl LedgerIndex, partition: Option<&PartitionKey>) -> Vec<VersionRef> {
+    let (mut listed, mut from) = (Vec::new(), None);
+    loop {
+        let (page, next) = ledger.versions(partition, from).await.unwrap();
+        listed.extend(page);
+        if next.is_none() {
+            return listed;
+        }
+        from = next;
+    }
+}
+
+fn refs<'a>(items: impl IntoIterator<Item = &'a VersionItem>) -> Vec<VersionRef> {
+    sorted(
+        items
+            .into_iter()
+            .map(|item| VersionRef {
+                key: item.key.clone(),
+                version: item.version,
+                hash: item.hash.clone(),
+                at: item.updated.at,
+            })
+            .collect(),
+    )
+}
+
+fn sorted(mut versions: Vec<VersionRef>) -> Vec<VersionRef> {
+    versions.sort_by(|one, other| (&one.key, one.version).cmp(&(&other.key, other.version)));
+    versions
+}
