@@ -117,10 +117,10 @@ async fn an_open_connection_does_not_hold_up_the_stop() {
 async fn a_client_that_breaks_off_does_not_end_the_server() {
     for choice in kinds() {
         let postgres = LocalPostgres::start(None, choice).await.unwrap();
-        // An answer that nobody reads: the connection is reset, not closed.
+        // An answer of which nobody reads more than the first of its 20 MB: the connection is reset, not closed.
         let mut connection = PgConnection::connect(postgres.url()).await.unwrap();
-        let endless = sqlx::query("SELECT repeat('x', 1000000) FROM generate_series(1, 20)").execute(&mut connection);
-        assert!(tokio::time::timeout(Duration::from_millis(20), endless).await.is_err());
+        let rows = sqlx::query("SELECT repeat('x', 1000000) FROM generate_series(1, 20)");
+        rows.fetch_one(&mut connection).await.unwrap();
         drop(connection);
         assert_eq!(number(&postgres, "SELECT 1").await, 1);
         postgres.stop().await.unwrap();
