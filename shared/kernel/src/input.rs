@@ -116,9 +116,14 @@ impl<'a> Fields<'a> {
     fn of_object(raw: &'a RawValue, path: String) -> Option<Self> {
         let entries = serde_json::Deserializer::from_str(raw.get()).deserialize_map(EntriesVisitor).ok()?;
         let mut fields = Self { path, left: Vec::with_capacity(entries.len()), problems: Vec::new() };
-        let mut names = HashSet::with_capacity(entries.len());
+        // A few names are compared sooner than hashed; many would take their square.
+        let mut many = (entries.len() > 16).then(HashSet::new);
         for (name, value) in entries {
-            if names.insert(name.clone()) {
+            let is_first = match &mut many {
+                Some(names) => names.insert(name.clone()),
+                None => fields.left.iter().all(|(earlier, _)| *earlier != name),
+            };
+            if is_first {
                 fields.left.push((name, value));
             } else {
                 fields.report(&name, Rejection::new("DUPLICATE_FIELD", "must be given once"));
