@@ -43,13 +43,7 @@ impl EntityList for PostgresViews {
 impl PostgresViews {
     async fn read(&self, table: &TableSpec, query: &ListQuery, sql: &ListSql) -> Result<ListPage, Failure> {
         let mut session = Session::begin(&self.pool, Role::Query(&query.tenant), self.read_limit).await?;
-        let mut rows = fetch(&mut session, &sql.page).await?;
-        if let Some(gathered) = &sql.gathered
-            && rows.len() <= query.limit
-        {
-            let gathered = fetch(&mut session, gathered).await?;
-            rows = if gathered.len() > rows.len() { gathered } else { rows };
-        }
+        let rows = page(&mut session, sql, query.limit).await?;
         let mut total = None;
         if let Some(statement) = &sql.total {
             // Safe: see `fetch`.
@@ -87,6 +81,26 @@ impl PostgresViews {
             .map(|(sk, version)| Some((SortKey::decode(&sk).ok()?, version_of(version)?)))
             .collect::<Option<_>>()
             .ok_or_else(|| Failure::Nonsense(format!("{partition} has a key or a version that is none")))
+    }
+}
+
+/// The rows of a page, and one more where there is a next one.
+async fn page(session: &mut Session, sql: &ListSql, limit: usize) -> Result<Vec<PgRow>, sqlx::Error> {
+    if let Some(glance) = &sql.glance {
+        let mut rows = fetch(session, glance).await?;
+        let is_all = rows.first().is_some_and(|row| row.try_get("is_all").unwrap_or_default());
+        rows.retain(|row| row.try_get::<&str, _>("id").is_ok());
+        if is_all || rows.len() > limit {
+            return Ok(rows);
+        }
+    }
+    let rows = fetch(session, &sql.page).await?;
+    match &sql.gathered {
+        Some(gathered) if rows.len() <= limit => {
+            let gathered = fetch(session, gathered).await?;
+            Ok(if gathered.len() > rows.len() { gathered } else { rows })
+        }
+        _ => Ok(rows),
     }
 }
 

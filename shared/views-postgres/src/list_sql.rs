@@ -8,6 +8,12 @@ use crate::table_sql::{identifier, sql_type};
 /// that pass are gathered and sorted. Where one row in fifty passes, a page is among them.
 const WINDOW: usize = 1000;
 
+/// So many are tried with words first. Where none of them has the words, few may have.
+const GLANCE: usize = 60;
+
+/// So many rows are few: what has the words is gathered and sorted at once.
+const FEW: usize = 1000;
+
 /// A statement and what is bound to it, all as text.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Statement {
@@ -18,6 +24,9 @@ pub(crate) struct Statement {
 /// The statements of a list.
 #[derive(Debug)]
 pub(crate) struct ListSql {
+    /// Where words are asked for, what to begin with. Each row says in `is_all` whether these are all
+    /// there are; if there are none, a row of nulls says it.
+    pub(crate) glance: Option<Statement>,
     /// Answers with one row more than asked for, where there is a next page.
     pub(crate) page: Statement,
     /// To be asked if `page` found no such row: it may not have looked far enough. Then this finds
@@ -69,6 +78,7 @@ impl ListSql {
             List { view: view(table)?, shown: shown(table)?, query, filters, leading, numbers, words, sort, segments };
         let statement = |text, values: &Values| Statement { text, values: values.0.clone() };
         Ok(Self {
+            glance: list.words.as_ref().map(|words| statement(list.glance(words), &values)),
             page: statement(list.page(), &values),
             gathered: list.has_unknowns().then(|| statement(list.gathered(), &values)),
             total: query.with_total.then(|| statement(list.total(), &total_values)),
@@ -95,8 +105,8 @@ impl List<'_> {
         let Self { shown, .. } = self;
         let (limit, order) = (self.limit(), order_by(&self.sort, false));
         let rows = if self.has_unknowns() {
-            let unknowns = all(self.numbers.iter().chain(&self.words).map(String::as_str));
-            format!("SELECT * FROM ({}) AS page WHERE {unknowns}", self.window())
+            let unknowns = self.unknowns();
+            format!("SELECT * FROM ({}) AS page WHERE {unknowns}", self.window(self.reach()))
         } else {
             self.first(limit)
         };
@@ -112,9 +122,31 @@ impl List<'_> {
         self.limit().max(WINDOW)
     }
 
-    fn window(&self) -> String {
-        let (order, reach) = (order_by(&self.sort, false), self.reach());
+    fn window(&self, reach: usize) -> String {
+        let order = order_by(&self.sort, false);
         format!("SELECT * FROM ({}) AS page ORDER BY {order} LIMIT {reach}", self.first(reach))
+    }
+
+    /// The first rows that have the words, if there are some among the very first of all; if there are
+    /// none, those that the index on words finds, unless they are many.
+    fn glance(&self, words: &str) -> String {
+        let Self { view, shown, .. } = self;
+        let (limit, order, reach) = (self.limit(), order_by(&self.sort, false), self.limit().max(GLANCE));
+        let (near, unknowns, few) = (self.window(reach), self.unknowns(), FEW + 1);
+        let having = all(self.known().chain([words, "NOT EXISTS (SELECT FROM hits)"]));
+        let rest = self.rest();
+        let rest = all(self.other_numbers().chain([rest.as_str()]));
+        format!(
+            "WITH near AS MATERIALIZED ({near}),
+                  hits AS MATERIALIZED (SELECT * FROM near AS page WHERE {unknowns}),
+                  found AS MATERIALIZED (SELECT * FROM {view} AS page WHERE {having} LIMIT {few}),
+                  seen AS (SELECT (SELECT count(*) FROM near) < {reach}
+                               OR NOT EXISTS (SELECT FROM hits) AND (SELECT count(*) FROM found) < {few} AS is_all)
+             SELECT {shown}, is_all
+             FROM seen
+             LEFT JOIN (SELECT * FROM hits UNION ALL SELECT * FROM found AS page WHERE {rest}) AS page ON TRUE
+             ORDER BY {order} LIMIT {limit}"
+        )
     }
 
     /// The first so many rows of each segment, of what is deleted and of what is not.
@@ -137,9 +169,9 @@ impl List<'_> {
     /// are.
     fn gathered(&self) -> String {
         let (limit, order) = (self.limit(), order_by(&self.sort, false));
-        let rest = format!("({})", self.segments.join(" OR "));
-        let is_more = format!("(SELECT count(*) FROM ({}) AS seen) >= {}", self.window(), self.reach());
-        let rows = self.matching(&is_more, &rest);
+        let reach = self.reach();
+        let is_more = format!("(SELECT count(*) FROM ({}) AS seen) >= {reach}", self.window(reach));
+        let rows = self.matching(&is_more, &self.rest());
         format!("SELECT {} FROM {rows} ORDER BY {order} LIMIT {limit}", self.shown)
     }
 
@@ -151,14 +183,31 @@ impl List<'_> {
     /// walking along an index in the order asked for reads every row where few match. Nor are numbers
     /// looked up where there are words: most rows may have them.
     fn matching(&self, condition: &str, rest: &str) -> String {
-        let deleted = if self.query.include_deleted { "TRUE" } else { NOT_DELETED };
-        let known = self.filters.iter().map(String::as_str).chain([deleted, condition]);
-        let numbers = self.leading.iter().chain(&self.numbers).map(String::as_str).chain([rest]);
+        let (known, numbers) = (self.known().chain([condition]), self.other_numbers().chain([rest]));
         let (found, left) = match &self.words {
             Some(words) => (all(known.chain([words.as_str()])), all(numbers)),
             None => (all(known.chain(numbers)), "TRUE".to_owned()),
         };
         format!("(SELECT * FROM {} WHERE {found} OFFSET 0) AS page WHERE {left}", self.view)
+    }
+
+    /// What Postgres can estimate.
+    fn known(&self) -> impl Iterator<Item = &str> {
+        let deleted = if self.query.include_deleted { "TRUE" } else { NOT_DELETED };
+        self.filters.iter().map(String::as_str).chain([deleted])
+    }
+
+    fn other_numbers(&self) -> impl Iterator<Item = &str> {
+        self.leading.iter().chain(&self.numbers).map(String::as_str)
+    }
+
+    /// What is yet to be shown.
+    fn rest(&self) -> String {
+        format!("({})", self.segments.join(" OR "))
+    }
+
+    fn unknowns(&self) -> String {
+        all(self.numbers.iter().chain(&self.words).map(String::as_str))
     }
 
     fn has_unknowns(&self) -> bool {

@@ -195,8 +195,13 @@ async fn every_list_is_found_by_an_index_and_looks_at_few_rows() {
     let (mut count, mut most, mut bad) = (0, Cost::default(), Vec::new());
     for (name, list) in lists(rows) {
         let sql = ListSql::new(&domain, &list).unwrap();
+        let mut plans = Vec::new();
+        if let Some(glance) = &sql.glance {
+            let (cost, _, plan) = run_and_explain(&views, glance).await;
+            plans.push(("glance", cost, plan));
+        }
         let (cost, found, plan) = run_and_explain(&views, &sql.page).await;
-        let mut plans = vec![("page", cost, plan)];
+        plans.push(("page", cost, plan));
         if let Some(gathered) = &sql.gathered
             && found <= list.limit as f64
         {
