@@ -1,8 +1,9 @@
-//! Creates and updates, against the raw SDK.
+//! Creates and updates, against the SDK by hand.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use crate::by_hand::ByHand;
 use crate::calls::Calls;
 use crate::emulator::Emulator;
 use crate::load::{Cost, measure};
@@ -48,43 +49,69 @@ impl Kind {
     }
 }
 
+/// Who does it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Ours,
+    /// A handler that reads its request and its items.
+    ByHand,
+    /// The same calls with items that are copies.
+    BareCalls,
+}
+
+impl Side {
+    const ALL: [Self; 3] = [Self::Ours, Self::ByHand, Self::BareCalls];
+}
+
+/// Commands per second, and microseconds of CPU for each.
+#[derive(Default)]
+struct Costs {
+    rate: Rounds,
+    cpu: Rounds,
+}
+
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let Options { rounds, commands, in_flight, .. } = *options;
     let conditions = format!("{rounds} rounds of {commands} commands of each kind and side, {in_flight} in flight");
     let mut report = Report::new("command", &conditions);
-    let mut measured: BTreeMap<Kind, [[Rounds; 2]; 2]> = BTreeMap::new();
+    let mut measured: BTreeMap<Kind, [Costs; 3]> = BTreeMap::new();
     for round in 0..rounds {
         // A new one each time: it looks through the tokens of all earlier transactions at each.
         let emulator = Emulator::start(&[ours::TABLE, raw::TABLE])?;
         let sides = Sides::on(&emulator).await?;
         for kind in Kind::ALL {
-            // Each side is first in every other round.
-            for ours in [round % 2 == 0, round % 2 != 0] {
-                sides.measure(kind, ours, "warming", commands / 10, in_flight).await?;
-                let cost = sides.measure(kind, ours, "measured", commands, in_flight).await?;
-                let [rate, cpu] = measured.entry(kind).or_default();
-                side_of(rate, ours).push(cost.rate);
-                side_of(cpu, ours).push(cost.cpu_us);
+            // Each side begins in every third round.
+            for place in 0..Side::ALL.len() {
+                let index = (round + place) % Side::ALL.len();
+                let (Some(side), Some(costs)) =
+                    (Side::ALL.get(index), measured.entry(kind).or_default().get_mut(index))
+                else {
+                    continue;
+                };
+                sides.measure(kind, *side, "warming", commands / 10, in_flight).await?;
+                let cost = sides.measure(kind, *side, "measured", commands, in_flight).await?;
+                costs.rate.push(cost.rate);
+                costs.cpu.push(cost.cpu_us);
             }
         }
     }
-    for (kind, [[ours, theirs], [our_cpu, their_cpu]]) in &measured {
+    for (kind, [ours, by_hand, bare]) in &measured {
         let name = kind.name();
-        report.compare(&format!("{name}, per second"), [ours, theirs], Some(Bar::AtLeast(0.9)));
-        report.compare(&format!("{name}, client CPU us"), [our_cpu, their_cpu], Some(Bar::AtMost(1.15)));
+        report.compare(&format!("{name}, per second"), [&ours.rate, &by_hand.rate], Some(Bar::AtLeast(0.9)));
+        report.compare(&format!("{name}, client CPU us"), [&ours.cpu, &by_hand.cpu], Some(Bar::AtMost(1.15)));
+        report.compare("  bare calls, per second", [&ours.rate, &bare.rate], None);
+        report.compare("  bare calls, client CPU us", [&ours.cpu, &bare.cpu], None);
     }
     count_calls(&Emulator::start(&[ours::TABLE])?, &mut report).await?;
     options.peers.command(&Emulator::start(&[])?, commands, in_flight)?;
     Ok(report.finish(&options.reporting))
 }
 
-fn side_of([first, second]: &mut [Rounds; 2], ours: bool) -> &mut Rounds {
-    if ours { first } else { second }
-}
-
 struct Sides {
     products: Ours,
     counters: Ours,
+    products_by_hand: ByHand,
+    counters_by_hand: ByHand,
     raw_products: Raw,
     raw_counters: Raw,
 }
@@ -100,20 +127,24 @@ impl Sides {
         let theirs = emulator.client().await;
         let raw_products = Raw::like_ours(&theirs, "PRODUCT#acme").await?;
         let raw_counters = Raw::like_ours(&theirs, "COUNTER#acme").await?;
-        Ok(Self { products, counters, raw_products, raw_counters })
+        let products_by_hand = ByHand::new(&theirs, "PRODUCT");
+        let counters_by_hand = ByHand::new(&theirs, "COUNTER");
+        Ok(Self { products, counters, products_by_hand, counters_by_hand, raw_products, raw_counters })
     }
 
     /// What the creates of a name make, its updates change.
     async fn measure(
         &self,
         kind: Kind,
-        ours: bool,
+        side: Side,
         name: &str,
         commands: usize,
         in_flight: usize,
     ) -> anyhow::Result<Cost> {
+        // The two others share a table.
+        let other = if side == Side::BareCalls { "bare-" } else { "" };
         let request = |number| {
-            let sk = format!("{name}-{number}");
+            let sk = format!("{other}{name}-{number}");
             let body = match kind {
                 Kind::CreateWithClaim => ours::product(&sk),
                 Kind::Create => ours::counter(&sk),
@@ -123,13 +154,16 @@ impl Sides {
         };
         let requests: Vec<_> = (0..commands).map(request).collect();
         measure(&requests, in_flight, |(sk, body)| async move {
-            match (kind, ours) {
-                (Kind::CreateWithClaim, true) => self.products.create(body).await,
-                (Kind::CreateWithClaim, false) => self.raw_products.create_with_claim(sk).await,
-                (Kind::Create, true) => self.counters.create(body).await,
-                (Kind::Create, false) => self.raw_counters.create(sk).await,
-                (Kind::Update, true) => self.products.change_price(sk, body).await,
-                (Kind::Update, false) => {
+            match (kind, side) {
+                (Kind::CreateWithClaim, Side::Ours) => self.products.create(body).await,
+                (Kind::CreateWithClaim, Side::ByHand) => self.products_by_hand.create_with_claim(body).await,
+                (Kind::CreateWithClaim, Side::BareCalls) => self.raw_products.create_with_claim(sk).await,
+                (Kind::Create, Side::Ours) => self.counters.create(body).await,
+                (Kind::Create, Side::ByHand) => self.counters_by_hand.create(body).await,
+                (Kind::Create, Side::BareCalls) => self.raw_counters.create(sk).await,
+                (Kind::Update, Side::Ours) => self.products.change_price(sk, body).await,
+                (Kind::Update, Side::ByHand) => self.products_by_hand.change_price(sk, body).await,
+                (Kind::Update, Side::BareCalls) => {
                     anyhow::ensure!(self.raw_products.update(sk).await?, "somebody else wrote");
                     Ok(())
                 }

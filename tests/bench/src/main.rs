@@ -2,10 +2,12 @@
 
 #![expect(clippy::print_stdout, reason = "printing figures is what this program is for")]
 
+mod by_hand;
 mod calls;
 mod command;
 mod conflict;
 mod counter;
+mod distance;
 mod emulator;
 mod footprint;
 mod history;
@@ -36,7 +38,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
-    /// Creates and updates, against the raw SDK on the same emulator
+    /// Creates and updates, against the SDK by hand on the same emulator
     Command(command::Options),
     /// The same update at version 3, 1,000 and 10,000 of an entity
     History(history::Options),

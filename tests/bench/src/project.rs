@@ -1,8 +1,9 @@
 //! Product versions brought into their table, against an upsert written for this one table, of many
 //! rows at once and of one.
 
+use std::net::ToSocketAddrs as _;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -14,6 +15,7 @@ use ledgerline_views_postgres::PostgresViews;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
+use crate::distance::lead_to;
 use crate::ours;
 use crate::report::{Bar, Report, Reporting};
 use crate::rounds::Rounds;
@@ -29,6 +31,10 @@ pub(crate) struct Options {
     /// Rows in a batch: what the template's mapping delivers at most, and a page of a rebuild
     #[arg(long, value_delimiter = ',', default_values_t = [200, 1000])]
     batches: Vec<usize>,
+    /// How long the way to the server and back takes where the two sides are not on one machine, in
+    /// microseconds
+    #[arg(long, default_value_t = 1000)]
+    round_trip: u64,
     #[command(flatten)]
     reporting: Reporting,
 }
@@ -67,23 +73,42 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let folder = tempfile::tempdir()?;
     let choice = PostgresChoice { url: None, allow_machine: true };
     let postgres = LocalPostgres::start(Some(folder.path()), choice).await?;
-    let views = PostgresViews::lazy(postgres.url(), postgres.max_connections())?;
-    views.migrate().await?;
-    let measured = measure(options, domain.as_ref(), &views, &versions).await;
-    views.pool().close().await;
+    let near = PostgresViews::lazy(postgres.url(), postgres.max_connections())?;
+    near.migrate().await?;
+    let measured = measure(options, domain.as_ref(), &near, &versions).await;
+    let far = PostgresViews::lazy(&far_url(postgres.url(), options.round_trip)?, postgres.max_connections())?;
+    let measured_far = measure(options, domain.as_ref(), &far, &versions).await;
+    near.pool().close().await;
+    far.pool().close().await;
     postgres.stop().await?;
     LocalPostgres::wipe(folder.path()).await?;
 
-    let Measured { ours, bulk, single } = measured?;
-    for (size, (ours, bulk)) in options.batches.iter().zip(ours.iter().zip(&bulk)) {
+    println!("on one machine");
+    // Without a way to go, what a row costs the server however it comes is most of it: no bar.
+    report_on(&mut report, options, &measured?, None);
+    println!("\n{} us apart", options.round_trip);
+    report_on(&mut report, options, &measured_far?, Some(Bar::AtLeast(10.0)));
+    Ok(report.finish(&options.reporting))
+}
+
+/// The same database, further away.
+fn far_url(url: &str, round_trip: u64) -> anyhow::Result<String> {
+    let authority = url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).context("a URL with a host")?.0;
+    let server = authority.to_socket_addrs()?.next().context("an address")?;
+    let address = lead_to(server, Duration::from_micros(round_trip / 2))?;
+    Ok(url.replacen(authority, &address.to_string(), 1))
+}
+
+fn report_on(report: &mut Report, options: &Options, measured: &Measured, row_by_row: Option<Bar>) {
+    let Measured { ours, bulk, single } = measured;
+    for (size, (ours, bulk)) in options.batches.iter().zip(ours.iter().zip(bulk)) {
         for (what, (ours, (bulk, single))) in
-            ["inserts", "updates"].iter().zip(ours.iter().zip(bulk.iter().zip(&single)))
+            ["inserts", "updates"].iter().zip(ours.iter().zip(bulk.iter().zip(single)))
         {
             report.compare(&format!("{what} by {size}, one UNNEST"), [ours, bulk], Some(Bar::AtLeast(0.8)));
-            report.compare(&format!("{what} by {size}, row by row"), [ours, single], Some(Bar::AtLeast(10.0)));
+            report.compare(&format!("{what} by {size}, row by row"), [ours, single], row_by_row);
         }
     }
-    Ok(report.finish(&options.reporting))
 }
 
 /// Rows per second of inserts and of updates.

@@ -1,4 +1,4 @@
-//! The other side: the SDK by hand, with items as ours write them.
+//! The SDK's calls and nothing else: items as ours write them, copied.
 
 use std::collections::HashMap;
 
@@ -11,9 +11,9 @@ use crate::ours;
 /// The name of this side's table.
 pub(crate) const TABLE: &str = "theirs";
 
-const FREE: &str = "attribute_not_exists(pk)";
+pub(crate) const FREE: &str = "attribute_not_exists(pk)";
 
-type Item = HashMap<String, AttributeValue>;
+pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// A writer that knows one kind of entity.
 #[derive(Clone)]
@@ -65,31 +65,12 @@ impl Raw {
     /// Reads the newest version and puts the next. Answers whether nobody else did.
     pub(crate) async fn update(&self, sk: &str) -> anyhow::Result<bool> {
         let version = self.newest(sk).await?;
-        let item = self.item(&self.later, sk, version + 1);
-        let put = self.client.put_item().table_name(TABLE).set_item(Some(item)).condition_expression(FREE);
-        match put.send().await.map_err(aws_sdk_dynamodb::error::SdkError::into_service_error) {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_conditional_check_failed_exception() => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        put_next(&self.client, self.item(&self.later, sk, version + 1)).await
     }
 
     /// The newest version's number.
     pub(crate) async fn newest(&self, sk: &str) -> anyhow::Result<u64> {
-        let answer = self
-            .client
-            .query()
-            .table_name(TABLE)
-            .consistent_read(true)
-            .scan_index_forward(false)
-            .limit(1)
-            .key_condition_expression("pk = :pk AND begins_with(sk, :versions)")
-            .expression_attribute_values(":pk", AttributeValue::S(self.partition.clone()))
-            .expression_attribute_values(":versions", AttributeValue::S(format!("{sk}@")))
-            .send()
-            .await?;
-        let newest = answer.items.unwrap_or_default().pop().context("there is no such entity")?;
-        match newest.get("version") {
+        match newest_item(&self.client, &self.partition, sk).await?.get("version") {
             Some(AttributeValue::N(version)) => Ok(version.parse()?),
             _ => anyhow::bail!("an item without a version"),
         }
@@ -102,6 +83,32 @@ impl Raw {
         item.insert("code".to_owned(), AttributeValue::S(format!("C-{sk}")));
         item.insert("version".to_owned(), AttributeValue::N(version.to_string()));
         item
+    }
+}
+
+/// An entity's newest version.
+pub(crate) async fn newest_item(client: &Client, partition: &str, sk: &str) -> anyhow::Result<Item> {
+    let answer = client
+        .query()
+        .table_name(TABLE)
+        .consistent_read(true)
+        .scan_index_forward(false)
+        .limit(1)
+        .key_condition_expression("pk = :pk AND begins_with(sk, :versions)")
+        .expression_attribute_values(":pk", AttributeValue::S(partition.to_owned()))
+        .expression_attribute_values(":versions", AttributeValue::S(format!("{sk}@")))
+        .send()
+        .await?;
+    answer.items.unwrap_or_default().pop().context("there is no such entity")
+}
+
+/// Puts a version that must not be there. Answers whether it was not.
+pub(crate) async fn put_next(client: &Client, item: Item) -> anyhow::Result<bool> {
+    let put = client.put_item().table_name(TABLE).set_item(Some(item)).condition_expression(FREE);
+    match put.send().await.map_err(aws_sdk_dynamodb::error::SdkError::into_service_error) {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_conditional_check_failed_exception() => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
