@@ -159,6 +159,13 @@ mod tests {
         [("shard".to_owned(), position)].into()
     }
 
+    #[test]
+    fn a_position_has_reached_numbers_by_their_value_however_many_digits_they_have() {
+        let position = Position { sequence_number: SequenceNumber::parse("99"), is_finished: false };
+        let reached = |text: &str| position.reached(&SequenceNumber::parse(text).unwrap());
+        assert_eq!(["9", "99", "099", "100"].map(reached), [true, true, true, false]);
+    }
+
     #[tokio::test]
     async fn positions_are_found_again_by_the_same_mapping_in_the_same_stream_only() {
         let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::event_source::InvokeError;
+use crate::event_source::{InvokeError, SequenceNumber, StreamSource as _};
 
 /// Remembers what it was invoked with: the sort keys, by partition key, and each invocation.
 #[derive(Default)]
@@ -179,5 +179,24 @@ async fn a_reader_says_how_far_behind_a_mapping_is_and_what_holds_it_up() {
     assert_eq!((after.records_behind, after.lag_seconds, after.given_up, after.failure_depth), (0, 0.0, 1, 1));
     assert!(after.last_error.unwrap().contains("poison") && after.invocations > 4);
     assert_eq!(after.position.as_deref(), simulation.stream.records().last().map(|last| last.sequence_number.as_str()));
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn the_position_of_several_shards_is_the_newest_by_value_however_many_digits_it_has() {
+    let simulation = Simulation::new(1, mapping(1), 2, Weather::default());
+    put(&simulation, 0..22);
+    // One partition goes on, and with it one shard, to numbers of one digit more.
+    (2..200).for_each(|turn| put(&simulation, turn * 11..turn * 11 + 1));
+    let source = simulation.start(Arc::new(Memory::default())).await.unwrap();
+    simulation.settle(&source).await.unwrap();
+    let mut newest = BTreeSet::new();
+    for shard in simulation.stream.shards().await.unwrap() {
+        newest.extend(simulation.stream.newest(&shard.id).await.unwrap());
+    }
+    let digits: Vec<usize> = newest.iter().map(|number| number.as_str().len()).collect();
+    assert_eq!(digits, [21, 22], "as texts they would be out of order");
+    let status = source.reader().read().await.unwrap();
+    assert_eq!(status.position.as_deref(), newest.last().map(SequenceNumber::as_str));
     source.stop().await;
 }

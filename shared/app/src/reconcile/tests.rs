@@ -141,6 +141,16 @@ async fn every_kind_of_difference_is_named_and_corrected_but_for_entities_that_t
 }
 
 #[tokio::test]
+async fn entities_that_the_ledger_lacks_are_found_over_all_pages_of_a_read_model() {
+    let world = World::new().await;
+    for number in 0..450 {
+        world.rows.put(Entity::from(&version_items(&note_key(&format!("stranger-{number:03}")), 1)[0]));
+    }
+    let report = world.run(Repair::Differences).await;
+    assert_eq!((report.counts.extra, report.counts.drift()), (450, 450));
+}
+
+#[tokio::test]
 async fn without_repair_differences_are_reported_and_left() {
     let world = World::new().await;
     world.damage().await;

@@ -11,7 +11,8 @@ use aws_sdk_dynamodb::error::BoxError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_dynamodb::{Client, Config};
 use ledgerline_kernel::ports::{
-    CommitError, EntityRead, LedgerAudit, LedgerRead, LedgerRow, LedgerScan, StateSink, StoreError,
+    CommitError, EntityRead, LedgerAudit, LedgerRead, LedgerRow, LedgerScan, LedgerSegments, Segment, StateSink,
+    StoreError,
 };
 use ledgerline_kernel::{Version, erase};
 use ledgerline_stores::{DynamoAt, LocalDynamo};
@@ -149,6 +150,39 @@ async fn a_scan_leaves_out_other_kinds_and_damaged_items() {
         put.send().await.unwrap();
     }
     assert_eq!(ledger.scan(None).await, Ok((vec![one], None)));
+}
+
+#[tokio::test]
+async fn segments_meet_every_version_once_over_all_their_pages() {
+    let (_dynamo, client, _) = table().await;
+    let ledger = DynamoLedger::new(client, TABLE);
+    let mut items = Vec::new();
+    for (tenant, sk, count) in [("acme", "a", 9), ("acme", "b", 2), ("globex", "a", 5), ("initech", "a", 1)] {
+        let mut key = note_key(sk);
+        key.partition.tenant = tenant.parse().unwrap();
+        items.extend(version_items(&key, count));
+    }
+    for item in &items {
+        append(&ledger, item).await.unwrap();
+    }
+    let entity_type = note_key("a").partition.entity_type;
+    let (mut met, mut pages) = (Vec::new(), 0);
+    for number in 0..3 {
+        let mut from = None;
+        loop {
+            let page = ledger.segment(&entity_type, Segment { number, of: 3 }, from, 2).await.unwrap();
+            assert!(page.items.len() <= 2 && page.unreadable.is_empty());
+            met.extend(page.items);
+            pages += 1;
+            from = page.next;
+            if from.is_none() {
+                break;
+            }
+        }
+    }
+    met.sort_by(|one, other| (&one.key, one.version).cmp(&(&other.key, other.version)));
+    assert_eq!(met, items);
+    assert!(pages > 3, "the versions do not fit on one page of each segment");
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::entities::{apply, notes};
 use super::ledger::{LOOKALIKES, of_tenant};
-use crate::{append, fork_of, note_key, version_items};
+use crate::{append, fork_of, large_version_items, note_key, version_items};
 
 /// Lists all versions of a partition: of each entity oldest first, one entity after the other.
 pub async fn an_index_lists_the_versions_of_a_partition_entity_by_entity(ledger: &(impl LedgerIndex + LedgerWrite)) {
@@ -48,6 +48,23 @@ pub async fn an_index_of_an_unknown_partition_is_empty(ledger: &(impl LedgerInde
     assert_eq!(all(ledger, Some(&of_tenant("nobody", "a").partition)).await, []);
 }
 
+/// A list longer than a store's page (1 MB in DynamoDB) goes on to its end, over as many pages as it takes.
+pub async fn an_index_goes_on_over_all_pages(ledger: &(impl LedgerIndex + LedgerWrite)) {
+    let mut items = Vec::new();
+    for (sk, count, bytes) in [("a", 9, 0), ("b", 11, 110_000), ("c", 1, 0)] {
+        items.extend(large_version_items(&note_key(sk), count, bytes));
+    }
+    for item in &items {
+        append(ledger, item).await.unwrap();
+    }
+    let partition = note_key("a").partition;
+    for partition in [Some(&partition), None] {
+        let listed = pages(ledger, partition).await;
+        assert_eq!(sorted(listed.concat()), refs(&items), "of {partition:?}");
+        assert!(listed.len() > 1, "the versions do not fit on one page");
+    }
+}
+
 /// Says of each entity which version it has; nothing of those that it lacks.
 pub async fn what_is_held_is_told_and_what_is_not_is_left_out(model: &(impl ReadModelAudit + StateSink)) {
     let mut expected = BTreeMap::new();
@@ -77,6 +94,25 @@ pub async fn a_digest_is_the_sum_of_a_tenants_hashes(model: &(impl ReadModelAudi
     for (tenant, digest) in expected {
         assert_eq!(model.digest(notes().as_ref(), &tenant).await, Ok(digest), "{tenant}");
     }
+}
+
+/// Sums up all rows, over as many of the store's pages (1 MB in DynamoDB) as they fill.
+pub async fn a_digest_takes_in_all_pages(model: &(impl ReadModelAudit + StateSink)) {
+    let items = several_pages(model).await;
+    let mut expected = Digest::default();
+    items.iter().for_each(|item| expected.add(&item.hash));
+    assert_eq!(model.digest(notes().as_ref(), &note_key("n").partition.tenant).await, Ok(expected));
+}
+
+/// A list of entities is shorter than `limit` only at the end, over as many of the store's pages as it takes.
+pub async fn a_list_of_entities_is_full_over_all_pages(model: &(impl ReadModelAudit + StateSink)) {
+    let items = several_pages(model).await;
+    let tenant = note_key("n").partition.tenant;
+    let mut listed = model.entities(notes().as_ref(), &tenant, None, items.len() - 1).await.unwrap();
+    assert_eq!(listed.len(), items.len() - 1);
+    let after = listed.last().unwrap().sk.clone();
+    listed.extend(model.entities(notes().as_ref(), &tenant, Some(&after), items.len()).await.unwrap());
+    assert_eq!(listed.into_iter().collect::<BTreeSet<_>>(), items.into_iter().map(|item| item.key).collect());
 }
 
 /// Lists a tenant's entities in pages, each once.
@@ -207,11 +243,23 @@ async fn several(ledger: &impl LedgerWrite) -> Vec<VersionItem> {
     items
 }
 
+/// Applies entities that take more than a store's page (1 MB in DynamoDB).
+async fn several_pages(model: &impl StateSink) -> Vec<VersionItem> {
+    let keys = (0..12).map(|number| note_key(&format!("{number:02}")));
+    let items: Vec<_> = keys.flat_map(|key| large_version_items(&key, 1, 100_000)).collect();
+    apply(model, &items.iter().collect::<Vec<_>>()).await;
+    items
+}
+
 async fn all(ledger: &impl LedgerIndex, partition: Option<&PartitionKey>) -> Vec<VersionRef> {
+    pages(ledger, partition).await.concat()
+}
+
+async fn pages(ledger: &impl LedgerIndex, partition: Option<&PartitionKey>) -> Vec<Vec<VersionRef>> {
     let (mut listed, mut from) = (Vec::new(), None);
     loop {
         let (page, next) = ledger.versions(partition, from).await.unwrap();
-        listed.extend(page);
+        listed.push(page);
         if next.is_none() {
             return listed;
         }

@@ -161,6 +161,7 @@ macro_rules! index_contract {
             an_index_lists_the_versions_of_a_partition_entity_by_entity,
             an_index_lists_all_partitions_each_in_one_piece,
             an_index_of_an_unknown_partition_is_empty,
+            an_index_goes_on_over_all_pages,
         }
     };
 }
@@ -173,7 +174,9 @@ macro_rules! audit_contract {
         $crate::contract_tests! { $open, audit:
             what_is_held_is_told_and_what_is_not_is_left_out,
             a_digest_is_the_sum_of_a_tenants_hashes,
+            a_digest_takes_in_all_pages,
             entities_are_listed_in_pages_each_once,
+            a_list_of_entities_is_full_over_all_pages,
             what_the_ledger_does_not_have_is_replaced,
             what_has_changed_meanwhile_is_not_replaced,
         }
