@@ -8,8 +8,11 @@ use crate::table_sql::{identifier, sql_type};
 /// that pass are gathered and sorted. Where one row in fifty passes, a page is among them.
 const WINDOW: usize = 1000;
 
-/// So many are tried with words first. Where none of them has the words, few may have.
+/// So many are tried with words first.
 const GLANCE: usize = 60;
+
+/// Where no more than so many of them have the words, few rows may have.
+const HARDLY_ANY: usize = 2;
 
 /// So many rows are few: what has the words is gathered and sorted at once.
 const FEW: usize = 1000;
@@ -127,24 +130,27 @@ impl List<'_> {
         format!("SELECT * FROM ({}) AS page ORDER BY {order} LIMIT {reach}", self.first(reach))
     }
 
-    /// The first rows that have the words, if there are some among the very first of all; if there are
-    /// none, those that the index on words finds, unless they are many.
+    /// The first rows that have the words, where some of the very first of all have them; where hardly
+    /// any has, those that the index on words finds, unless they are many.
     fn glance(&self, words: &str) -> String {
         let Self { view, shown, .. } = self;
         let (limit, order, reach) = (self.limit(), order_by(&self.sort, false), self.limit().max(GLANCE));
         let (near, unknowns, few) = (self.window(reach), self.unknowns(), FEW + 1);
-        let having = all(self.known().chain([words, "NOT EXISTS (SELECT FROM hits)"]));
+        let having = all(self.known().chain([words, "(SELECT is_so FROM rare)"]));
         let rest = self.rest();
         let rest = all(self.other_numbers().chain([rest.as_str()]));
         format!(
             "WITH near AS MATERIALIZED ({near}),
                   hits AS MATERIALIZED (SELECT * FROM near AS page WHERE {unknowns}),
+                  rare AS MATERIALIZED (SELECT (SELECT count(*) FROM near) = {reach}
+                                           AND (SELECT count(*) FROM hits) <= {HARDLY_ANY} AS is_so),
                   found AS MATERIALIZED (SELECT * FROM {view} AS page WHERE {having} LIMIT {few}),
-                  seen AS (SELECT (SELECT count(*) FROM near) < {reach}
-                               OR NOT EXISTS (SELECT FROM hits) AND (SELECT count(*) FROM found) < {few} AS is_all)
+                  seen AS (SELECT CASE WHEN is_so THEN (SELECT count(*) FROM found) < {few}
+                                       ELSE (SELECT count(*) FROM near) < {reach} END AS is_all FROM rare)
              SELECT {shown}, is_all
              FROM seen
-             LEFT JOIN (SELECT * FROM hits UNION ALL SELECT * FROM found AS page WHERE {rest}) AS page ON TRUE
+             LEFT JOIN (SELECT * FROM hits WHERE NOT (SELECT is_so FROM rare)
+                        UNION ALL SELECT * FROM found AS page WHERE {rest}) AS page ON TRUE
              ORDER BY {order} LIMIT {limit}"
         )
     }
@@ -331,6 +337,9 @@ fn segments_after(sort: &[SortColumn], after: &Position, values: &mut Values) ->
         return Err(Failure::Nonsense("the position is one of a list sorted otherwise".to_owned()));
     }
     let id = values.bind(&after.id, "text");
+    if let Some(segments) = after_one_row(sort, after, &id, values) {
+        return Ok(segments);
+    }
     let mut segments = vec![format!("\"id\" {} {id}", if ids_descend(sort) { "<" } else { ">" })];
     for (SortColumn { column, descending }, value) in sort.iter().zip(&after.values).rev() {
         let name = &column.name;
@@ -347,6 +356,30 @@ fn segments_after(sort: &[SortColumn], after: &Position, values: &mut Values) ->
         }
     }
     Ok(segments)
+}
+
+/// The same where one comparison of rows says it, as it does of fields that all go one way: that is one
+/// stretch of an index, behind which come the absent values of a single field.
+fn after_one_row(sort: &[SortColumn], after: &Position, id: &str, values: &mut Values) -> Option<Vec<String>> {
+    let descending = ids_descend(sort);
+    let goes_one_way = sort.iter().all(|sort| sort.descending == descending);
+    let absent = match sort {
+        [SortColumn { column, .. }] => column.is_nullable.then(|| format!("{} IS NULL", column.name)),
+        _ if sort.is_empty() || sort.iter().any(|sort| sort.column.is_nullable) => return None,
+        _ => None,
+    };
+    let given: Vec<&String> = after.values.iter().flatten().collect();
+    if !goes_one_way || given.len() != sort.len() {
+        return None;
+    }
+    let (mut names, mut bound) = (String::new(), String::new());
+    for (SortColumn { column, .. }, value) in sort.iter().zip(given) {
+        names.push_str(&format!("{}, ", column.name));
+        bound.push_str(&format!("{}, ", values.bind(value, column.sql_type)));
+    }
+    let operator = if descending { "<" } else { ">" };
+    let row = format!("({names}\"id\") {operator} ({bound}{id})");
+    Some(std::iter::once(row).chain(absent).collect())
 }
 
 fn column(table: &TableSpec, field: &str) -> Result<Column, Failure> {

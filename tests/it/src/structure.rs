@@ -190,6 +190,31 @@ fn a_functions_main_is_at_most_25_lines() {
     }
 }
 
+#[test]
+fn the_tests_that_the_table_of_mistakes_names_are_there() {
+    let table = std::fs::read_to_string(root().join("tests/it/README.md")).unwrap();
+    let cells = table.lines().filter_map(|line| line.strip_prefix("| ")?.split('|').nth(1));
+    let named: BTreeSet<&str> = cells.flat_map(|tests| tests.split('`').skip(1).step_by(2)).collect();
+    assert!(named.len() > 30, "{named:?}");
+    let mut sources = String::new();
+    for folder in ["shared", "functions", "infra", "tests"] {
+        read_sources(&root().join(folder), &mut sources);
+    }
+    let missing: Vec<_> = named.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+fn read_sources(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()) {
+        let path = entry.path();
+        if entry.file_type().unwrap().is_dir() {
+            read_sources(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
 fn folders(path: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap());
     let folders = entries.filter(|entry| entry.file_type().unwrap().is_dir());
