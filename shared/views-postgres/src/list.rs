@@ -88,9 +88,9 @@ impl PostgresViews {
 async fn page(session: &mut Session, sql: &ListSql, limit: usize) -> Result<Vec<PgRow>, sqlx::Error> {
     if let Some(glance) = &sql.glance {
         let mut rows = fetch(session, glance).await?;
-        let is_all = rows.first().is_some_and(|row| row.try_get("is_all").unwrap_or_default());
+        let is_page = rows.first().is_some_and(|row| row.try_get("is_page").unwrap_or_default());
         rows.retain(|row| row.try_get::<&str, _>("id").is_ok());
-        if is_all || rows.len() > limit {
+        if is_page {
             return Ok(rows);
         }
     }

@@ -27,8 +27,8 @@ pub(crate) struct Statement {
 /// The statements of a list.
 #[derive(Debug)]
 pub(crate) struct ListSql {
-    /// Where words are asked for, what to begin with. Each row says in `is_all` whether these are all
-    /// there are; if there are none, a row of nulls says it.
+    /// Where words are asked for, what to begin with. Each row says in `is_page` whether this is as good
+    /// as `page`; if there is none, a row of nulls says it.
     pub(crate) glance: Option<Statement>,
     /// Answers with one row more than asked for, where there is a next page.
     pub(crate) page: Statement,
@@ -146,8 +146,9 @@ impl List<'_> {
                                            AND (SELECT count(*) FROM hits) <= {HARDLY_ANY} AS is_so),
                   found AS MATERIALIZED (SELECT * FROM {view} AS page WHERE {having} LIMIT {few}),
                   seen AS (SELECT CASE WHEN is_so THEN (SELECT count(*) FROM found) < {few}
-                                       ELSE (SELECT count(*) FROM near) < {reach} END AS is_all FROM rare)
-             SELECT {shown}, is_all
+                                       ELSE (SELECT count(*) FROM near) < {reach}
+                                            OR (SELECT count(*) FROM hits) >= {limit} END AS is_page FROM rare)
+             SELECT {shown}, is_page
              FROM seen
              LEFT JOIN (SELECT * FROM hits WHERE NOT (SELECT is_so FROM rare)
                         UNION ALL SELECT * FROM found AS page WHERE {rest}) AS page ON TRUE
