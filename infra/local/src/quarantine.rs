@@ -171,7 +171,9 @@ pub(crate) fn line(held: &Held) -> String {
 /// For people.
 #[must_use]
 pub fn redrive_text(Tried { healed, refused, unknown }: &Tried) -> String {
-    format!("{healed} healed, {refused} refused again, {unknown} that the ledger has nothing of")
+    format!(
+        "{healed} healed, {refused} refused again, {unknown} that the ledger does not have in that version, or that name no entity"
+    )
 }
 
 /// Whether nothing is left.

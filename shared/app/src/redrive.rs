@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use ledgerline_kernel::ports::{LedgerRead, Quarantine, QuarantineQuery, Quarantined, StoreError, Taken};
-use ledgerline_kernel::{EntityKey, TenantCode, VersionItem};
+use ledgerline_kernel::{EntityKey, TenantCode, Version, VersionItem};
 
 use crate::Projector;
 
@@ -27,11 +27,12 @@ pub struct Redrive {
 /// What came of trying quarantined things again. Each is counted once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Redriven {
-    /// Those that went through, and are quarantined no more.
+    /// Those that went through, and are quarantined no more; those too of which the ledger has nothing,
+    /// so that nothing is missing.
     pub healed: usize,
     /// Those that their read model still does not take.
     pub refused: usize,
-    /// Those of which the ledger has nothing, or that do not say of which entity they are.
+    /// Those whose version the ledger does not have, or that do not say of which entity they are.
     pub unknown: usize,
 }
 
@@ -81,7 +82,8 @@ impl Redrive {
         let Some((key, missing)) = &held.version else { return Ok(Outcome::Unknown) };
         let item = match self.ledger.newest(key).await {
             Ok(Some(item)) if item.version >= *missing => item,
-            Ok(_) => return Ok(Outcome::Unknown),
+            Ok(Some(_)) => return Ok(Outcome::Unknown),
+            Ok(None) => return self.release(held, key, *missing).await,
             Err(StoreError::Rejected { reason, .. }) => return Ok(refused(held, &reason)),
             Err(unavailable) => return Err(unavailable),
         };
@@ -92,22 +94,25 @@ impl Redrive {
     }
 
     async fn project(&self, held: &Quarantined, item: VersionItem) -> Result<Outcome, StoreError> {
-        let taken = Taken { projection: held.projection.clone(), key: item.key.clone(), version: item.version };
+        let (key, version) = (item.key.clone(), item.version);
         let items = [item];
         let projection = match held.projection.as_str() {
             UNREADABLE => self.projector.project(&items, &|| true).await,
             read_model => self.projector.project_into(read_model, &items).await,
         };
         match projection.complete() {
-            Ok(report) if report.forks.is_empty() => {
-                self.quarantine.release(&[taken]).await?;
-                tracing::info!(entity.id = %held.record, projection = held.projection, "redriven, and quarantined no more");
-                Ok(Outcome::Healed)
-            }
+            Ok(report) if report.forks.is_empty() => self.release(held, &key, version).await,
             Ok(_) => Ok(refused(held, "the ledger has forked")),
             Err(StoreError::Rejected { reason, .. }) => Ok(refused(held, &reason)),
             Err(unavailable) => Err(unavailable),
         }
+    }
+
+    async fn release(&self, held: &Quarantined, key: &EntityKey, version: Version) -> Result<Outcome, StoreError> {
+        let taken = Taken { projection: held.projection.clone(), key: key.clone(), version };
+        self.quarantine.release(&[taken]).await?;
+        tracing::info!(entity.id = %held.record, projection = held.projection, "redriven, and quarantined no more");
+        Ok(Outcome::Healed)
     }
 }
 

@@ -40,7 +40,7 @@ impl Endpoint {
         let outcomes = if atomic {
             self.together(&sent, entries).await?.into_iter().map(Ok).collect()
         } else {
-            self.each(&sent, entries).await?
+            self.each(&sent, entries, &body).await?
         };
         let accepted: Vec<&Accepted> = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()).collect();
         let entities: Vec<_> =
@@ -53,7 +53,7 @@ impl Endpoint {
             Err(error) => failed(index, error, &sent.incoming.id),
         });
         let results: Vec<_> = results.collect();
-        // As the answer to a single command, so that a replay is the same to the byte.
+        // As the answer to a single command, so that a replay of what was accepted is the same to the byte.
         let newest = accepted.iter().map(|accepted| &accepted.item).max_by_key(|item| item.updated.at);
         let answered = newest.map_or_else(|| Answered::from(&sent.incoming), Answered::from);
         let extra = Extra { count: Some(results.len()), ..Extra::default() };
@@ -76,15 +76,22 @@ impl Endpoint {
         Box::pin(self.commands.execute_together(&requests)).await
     }
 
-    /// Each entry has an idempotency key of its own, made of the batch's and its place.
+    /// Each entry has an idempotency key of its own, made of the batch's and its place. One that was
+    /// refused is executed again when the batch is repeated, as a single command would be.
     async fn each(
         &self,
         sent: &Sent,
         entries: Vec<Result<BatchEntry<'_>, InputError>>,
-    ) -> Result<Vec<Result<Accepted, CommandError>>, RequestError> {
+        body: &str,
+    ) -> Result<Vec<Result<Accepted, CommandError>>, ApiError> {
         let key = sent.idempotency_key.as_deref();
-        if key.is_some_and(|key| key.len() > body::LONGEST_IDEMPOTENCY_KEY - "#99".len()) {
-            return Err(RequestError::parameter("Idempotency-Key", "must be 252 characters at most for a batch"));
+        if let Some(key) = key {
+            if key.len() > body::LONGEST_IDEMPOTENCY_KEY - "#99".len() {
+                let message = "must be 252 characters at most for a batch";
+                return Err(RequestError::parameter("Idempotency-Key", message).into());
+            }
+            let payload = format!("{} {body}", self.domain.resource());
+            self.commands.reserve(&sent.caller.tenant, key, &payload).await?;
         }
         let requests = entries.iter().enumerate().filter_map(|(index, entry)| {
             Some(self.request(sent, entry.as_ref().ok()?, key.map(|key| format!("{key}#{index}"))))

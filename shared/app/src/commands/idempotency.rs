@@ -4,6 +4,8 @@
 //! exists without the other. It is looked up only when the effect did not happen: a request that is
 //! accepted costs no extra read.
 
+use std::slice::from_ref;
+
 use chrono::TimeDelta;
 use ledgerline_kernel::ports::CommitError;
 use ledgerline_kernel::{Commit, Hash, IdempotencyRecord, Produced, TenantCode, Timestamp};
@@ -23,15 +25,23 @@ pub(super) struct Idempotency {
 }
 
 impl Idempotency {
-    /// That of a batch: the key of its first entry, the payload of all.
-    pub(super) fn of(requests: &[CommandRequest<'_>]) -> Result<Option<Self>, CommandError> {
+    /// That of a command by itself.
+    pub(super) fn of(request: &CommandRequest<'_>) -> Result<Option<Self>, CommandError> {
+        Self::of_all("", from_ref(request))
+    }
+
+    /// That of a batch: the key of its first entry, the payload of all. A batch of one is another
+    /// request than its entry by itself, and is answered otherwise.
+    pub(super) fn of_batch(requests: &[CommandRequest<'_>]) -> Result<Option<Self>, CommandError> {
+        Self::of_all("together ", requests)
+    }
+
+    fn of_all(how: &str, requests: &[CommandRequest<'_>]) -> Result<Option<Self>, CommandError> {
         let Some((first, Some(key))) = requests.first().map(|first| (first, first.idempotency_key.as_ref())) else {
             return Ok(None);
         };
-        if !(1..=255).contains(&key.len()) || !key.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
-            return Err(CommandError::KeyInvalid);
-        }
-        let mut payload = String::new();
+        check(key)?;
+        let mut payload = how.to_owned();
         for request in requests {
             let CommandRequest { domain, action, sk, if_match, body, .. } = request;
             // The lengths keep neighbouring texts apart.
@@ -54,7 +64,33 @@ impl Idempotency {
     }
 }
 
+fn check(key: &str) -> Result<(), CommandError> {
+    let valid = (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    if valid { Ok(()) } else { Err(CommandError::KeyInvalid) }
+}
+
 impl Commands {
+    /// Keeps an idempotency key for a batch whose entries are executed each by itself, under keys of
+    /// their own: whatever else comes with this key is refused. Written before any of them, since no
+    /// transaction holds them all; the batch itself may come again at any time.
+    ///
+    /// # Errors
+    /// [`CommandError::KeyReused`] if the key came with another `payload` before, or with something
+    /// that was no batch; [`CommandError::KeyInvalid`] for one that cannot be.
+    pub async fn reserve(&self, tenant: &TenantCode, key: &str, payload: &str) -> Result<(), CommandError> {
+        check(key)?;
+        let (now, payload_hash) = (self.environment.now(), Hash::of(&format!("batch {payload}")));
+        let idempotency = Idempotency { tenant: tenant.clone(), key: key.to_owned(), payload_hash };
+        let commit = Commit { idempotency: Some(idempotency.record(Vec::new(), now)), ..Commit::default() };
+        match self.ledger.commit(&commit, now).await {
+            Ok(()) => Ok(()),
+            Err(CommitError::Remembered(record)) if record.payload_hash == idempotency.payload_hash => Ok(()),
+            Err(CommitError::Remembered(_)) => Err(CommandError::KeyReused),
+            Err(CommitError::Store(error)) => Err(error.into()),
+            Err(_) => Err(CommandError::InFlight),
+        }
+    }
+
     /// Executes a unit, or answers as it was answered before.
     pub(super) async fn execute_unit(&self, unit: &Unit<'_>) -> Result<Vec<Accepted>, FailedEntry> {
         let outcome = self.decide_and_commit(unit).await;

@@ -134,7 +134,7 @@ impl Commands {
     /// # Errors
     /// [`CommandError`]; nothing was written then.
     pub async fn execute(&self, request: CommandRequest<'_>) -> Result<Accepted, CommandError> {
-        let idempotency = Idempotency::of(from_ref(&request))?;
+        let idempotency = Idempotency::of(&request)?;
         let unit = Unit::take_in(from_ref(&request), idempotency.as_ref(), self.environment.as_ref())
             .map_err(|failed| failed.error)?;
         self.execute_alone(&unit).await
@@ -143,7 +143,7 @@ impl Commands {
     /// Executes several commands, each by itself; the answers are in the order of the requests.
     /// Those about the same entity are executed in that order too, each after the one before it.
     pub async fn execute_each(&self, requests: &[CommandRequest<'_>]) -> Vec<Result<Accepted, CommandError>> {
-        let idempotency: Vec<_> = requests.iter().map(|request| Idempotency::of(from_ref(request))).collect();
+        let idempotency: Vec<_> = requests.iter().map(Idempotency::of).collect();
         let mut answers = BTreeMap::new();
         let mut lanes: BTreeMap<Option<EntityKey>, Vec<(usize, Unit<'_>)>> = BTreeMap::new();
         for (index, (request, idempotency)) in requests.iter().zip(&idempotency).enumerate() {
@@ -182,7 +182,7 @@ impl Commands {
     /// # Errors
     /// [`FailedEntry`] names the entry that stands in the way; nothing was written then.
     pub async fn execute_together(&self, requests: &[CommandRequest<'_>]) -> Result<Vec<Accepted>, FailedEntry> {
-        let idempotency = Idempotency::of(requests).map_err(|error| FailedEntry { index: 0, error })?;
+        let idempotency = Idempotency::of_batch(requests).map_err(|error| FailedEntry { index: 0, error })?;
         let unit = Unit::take_in(requests, idempotency.as_ref(), self.environment.as_ref())?;
         self.execute_unit(&unit).await
     }

@@ -215,7 +215,10 @@ async fn a_batch_that_was_interrupted_is_completed_by_its_repetition() {
     let key = [("idempotency-key", "k")];
     let entries = json!([product("a", "1"), product("b", "1"), product("c", "1")]);
     // As if the first attempt had ended after its second entry.
-    world.ask("POST", BULK, &key, &json!([entries[0], entries[1]]).to_string()).await;
+    for (index, entry) in [&entries[0], &entries[1]].into_iter().enumerate() {
+        let own = format!("k#{index}");
+        world.ask("POST", "/api/v1/products", &[("idempotency-key", &*own)], &entry.to_string()).await;
+    }
     let answer = world.ask("POST", BULK, &key, &entries.to_string()).await;
     assert_eq!(statuses(&answer), in_order(&[201, 201, 201]));
     assert_eq!(answer.header("idempotent-replayed"), "", "not all of it was done before");
@@ -223,14 +226,48 @@ async fn a_batch_that_was_interrupted_is_completed_by_its_repetition() {
 }
 
 #[tokio::test]
-async fn another_batch_under_the_same_key_is_422() {
+async fn another_request_under_a_batchs_key_is_422_and_has_no_effect() {
+    let others = [
+        json!([product("b", "1"), product("c", "1")]),
+        json!([product("a", "1"), product("c", "1")]),
+        json!([product("c", "1"), product("a", "1")]),
+    ];
+    let key = [("idempotency-key", "k")];
+    for path in [BULK, ATOMIC] {
+        let world = World::new();
+        world.ask("POST", path, &key, &json!([product("a", "1")]).to_string()).await;
+        for other in &others {
+            let answer = world.ask("POST", path, &key, &other.to_string()).await;
+            let answer = answer.expect(422, "IDEMPOTENCY_KEY_REUSED");
+            assert_eq!(answer.json.get("index"), None, "it is the batch that is refused");
+        }
+        let single = product("d", "1").to_string();
+        world.ask("POST", "/api/v1/products", &key, &single).await.expect(422, "IDEMPOTENCY_KEY_REUSED");
+        assert_eq!(world.stored().len(), 1, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_under_a_single_commands_key_is_422_and_has_no_effect() {
     let world = World::new();
     let key = [("idempotency-key", "k")];
-    world.ask("POST", ATOMIC, &key, &json!([product("a", "1")]).to_string()).await;
-    let other = json!([product("b", "1"), product("c", "1")]).to_string();
-    let answer = world.ask("POST", ATOMIC, &key, &other).await.expect(422, "IDEMPOTENCY_KEY_REUSED");
-    assert_eq!(answer.json.get("index"), None, "it is the batch that is refused");
+    world.ask("POST", "/api/v1/products", &key, &product("a", "1").to_string()).await;
+    for path in [BULK, ATOMIC] {
+        let batch = json!([product("a", "1")]).to_string();
+        world.ask("POST", path, &key, &batch).await.expect(422, "IDEMPOTENCY_KEY_REUSED");
+    }
     let long = "k".repeat(253);
-    world.ask("POST", BULK, &[("idempotency-key", &long)], &other).await.expect(400, "INVALID_PARAMETER");
+    let batch = json!([product("b", "1")]).to_string();
+    world.ask("POST", BULK, &[("idempotency-key", &long)], &batch).await.expect(400, "INVALID_PARAMETER");
     assert_eq!(world.stored().len(), 1);
+}
+
+#[tokio::test]
+async fn an_entry_that_was_refused_is_executed_when_its_batch_is_repeated() {
+    let world = world_with(&["p"]).await;
+    let batch = json!([product("a", "1"), product("p", "1")]).to_string();
+    let key = [("idempotency-key", "k")];
+    assert_eq!(statuses(&world.ask("POST", BULK, &key, &batch).await), in_order(&[201, 409]));
+    assert_eq!(statuses(&world.ask("POST", BULK, &key, &batch).await), in_order(&[201, 409]));
+    assert_eq!(world.stored().len(), 2);
 }
