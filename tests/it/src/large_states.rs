@@ -11,7 +11,7 @@ use ledgerline_app::{
 use ledgerline_data_sync::{Deps, service};
 use ledgerline_kernel::ports::StoreError;
 use ledgerline_kernel::{Action, Domain as _, Entity, TenantCode, Version};
-use ledgerline_lambda::{Config, SystemEnvironment, dynamodb_client, large_states};
+use ledgerline_lambda::{SystemEnvironment, dynamodb_client, large_states};
 use ledgerline_ledger_dynamodb::{DynamoDataTable, DynamoLedger};
 use ledgerline_stores::{DynamoAt, LocalDynamo, LocalS3, TestDatabase};
 use ledgerline_testkit::MemoryQuarantine;
@@ -21,6 +21,8 @@ use serde_json::{Value, json};
 use sqlx::Row as _;
 use tempfile::TempDir;
 use tower::ServiceExt as _;
+
+use crate::local_config::config;
 
 const LEDGER: &str = "ledger";
 const DATA: &str = "data";
@@ -64,15 +66,8 @@ impl World {
         views.migrate().await.unwrap();
         sqlx::raw_sql(TOME_TABLE).execute(views.pool()).await.unwrap();
 
-        let (dynamodb, s3_url) = (dynamo.endpoint().to_owned(), s3.endpoint().to_owned());
-        let config = Config::new(move |name| match name {
-            "AWS_ENDPOINT_URL_DYNAMODB" => Some(dynamodb.clone()),
-            "AWS_ENDPOINT_URL_S3" => Some(s3_url.clone()),
-            "STATE_BUCKET" => Some(STATES.to_owned()),
-            "AWS_REGION" => Some("us-east-1".to_owned()),
-            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("local".to_owned()),
-            _ => None,
-        });
+        let stores = [("AWS_ENDPOINT_URL_S3", s3.endpoint()), ("STATE_BUCKET", STATES)];
+        let config = config(dynamo.endpoint(), &stores);
         let registry = Registry::default().with::<Tome>().unwrap();
         let states = large_states(&config, &registry).unwrap();
         let client = dynamodb_client(&config).await;

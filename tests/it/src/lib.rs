@@ -10,6 +10,8 @@ mod flows;
 #[cfg(test)]
 mod large_states;
 #[cfg(test)]
+mod local_config;
+#[cfg(test)]
 mod projection;
 #[cfg(test)]
 mod rebuild;

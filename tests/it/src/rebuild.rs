@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::Client;
 use ledgerline_app::{
     Caller, CommandRequest, Commands, IfMatch, Projector, RebuildOptions, RebuildStopped, Rebuilt, Registry,
     RequestOrigin, rebuild,
@@ -23,11 +22,13 @@ use ledgerline_kernel::ports::{
     DeltaSink, Difference, LedgerScan as _, RebuildError, SegmentProgress, StateSink, StoreError, Switched, ViewRebuild,
 };
 use ledgerline_kernel::{Action, DynDomain, VersionItem};
-use ledgerline_lambda::{Config, SystemEnvironment};
+use ledgerline_lambda::SystemEnvironment;
 use ledgerline_ledger_dynamodb::DynamoLedger;
 use ledgerline_stores::{DynamoAt, LocalDynamo, TestDatabase};
 use ledgerline_views_postgres::{PostgresRebuild, PostgresViews};
 use serde_json::json;
+
+use crate::local_config::client;
 
 const TABLE: &str = "ledger";
 
@@ -277,17 +278,6 @@ fn expected_sums(newest: &BTreeMap<String, VersionItem>) -> Vec<String> {
     let mut lines: Vec<String> = sums.into_iter().map(line).collect();
     lines.sort();
     lines
-}
-
-async fn client(endpoint: &str) -> Client {
-    let endpoint = endpoint.to_owned();
-    let config = Config::new(move |name| match name {
-        "AWS_ENDPOINT_URL_DYNAMODB" => Some(endpoint.clone()),
-        "AWS_REGION" => Some("us-east-1".to_owned()),
-        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("local".to_owned()),
-        _ => None,
-    });
-    ledgerline_lambda::dynamodb_client(&config).await
 }
 
 type Hook<'a> = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> + Send + Sync + 'a>;

@@ -11,11 +11,13 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use ledgerline_app::{DriftKind, ReconcileReport, Registry, Repair, Scope, Verdict};
 use ledgerline_kernel::ports::{LedgerRead as _, LedgerWrite as _};
 use ledgerline_kernel::{Action, Commit, Entity, EntityKey, Timestamp, VersionItem};
-use ledgerline_lambda::{Config, Upkeep, dynamodb_client};
+use ledgerline_lambda::{Upkeep, dynamodb_client};
 use ledgerline_stores::{DynamoAt, LocalDynamo, TestDatabase};
 use ledgerline_testkit::next_version;
 use ledgerline_views_postgres::PostgresViews;
 use serde_json::json;
+
+use crate::local_config::config;
 
 /// The stores of one test, and what keeps their read models right.
 struct Stores {
@@ -34,13 +36,7 @@ impl Stores {
         for (_, table) in TABLES {
             dynamo.create_table(table, table == "ledger").unwrap();
         }
-        let endpoint = dynamo.endpoint().to_owned();
-        let config = Config::new(move |name| match name {
-            "AWS_ENDPOINT_URL_DYNAMODB" => Some(endpoint.clone()),
-            "AWS_REGION" => Some("us-east-1".to_owned()),
-            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("local".to_owned()),
-            _ => TABLES.iter().find(|(known, _)| *known == name).map(|(_, table)| (*table).to_owned()),
-        });
+        let config = config(dynamo.endpoint(), &TABLES);
         let database = TestDatabase::create().await.unwrap();
         let views = PostgresViews::lazy(database.url(), database.max_connections()).unwrap();
         views.migrate().await.unwrap();

@@ -17,10 +17,12 @@ use ledgerline_app::{
     Accepted, Caller, CommandError, CommandRequest, Commands, IfMatch, Ledger, Registry, RequestOrigin,
 };
 use ledgerline_kernel::{Action, DynDomain, EntityKey, VersionItem};
-use ledgerline_lambda::{Config, SystemEnvironment};
+use ledgerline_lambda::SystemEnvironment;
 use ledgerline_ledger_dynamodb::DynamoLedger;
 use ledgerline_stores::{DynamoAt, LocalDynamo};
 use serde_dynamo::Item;
+
+use crate::local_config::client;
 
 const TABLE: &str = "ledger";
 
@@ -54,18 +56,6 @@ impl Store {
         }
         contents
     }
-}
-
-/// A client as the functions make theirs.
-async fn client(endpoint: &str) -> Client {
-    let endpoint = endpoint.to_owned();
-    let config = Config::new(move |name| match name {
-        "AWS_ENDPOINT_URL_DYNAMODB" => Some(endpoint.clone()),
-        "AWS_REGION" => Some("us-east-1".to_owned()),
-        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("local".to_owned()),
-        _ => None,
-    });
-    ledgerline_lambda::dynamodb_client(&config).await
 }
 
 /// What a ledger table holds, by kind.

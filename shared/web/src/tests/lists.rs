@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use ledgerline_app::{Environment, Queries};
 use ledgerline_kernel::Timestamp;
-use ledgerline_kernel::ports::{EntityList, ListPage, ListQuery, StateSink as _, StoreError};
-use ledgerline_kernel::{DynDomain, SortKey, TenantCode, Version};
+use ledgerline_kernel::ports::StateSink as _;
 use serde_json::{Value, json};
 
 use super::world::{Answer, TestEnvironment, World};
@@ -132,31 +131,10 @@ async fn a_cursor_is_of_its_store_search_range_and_tenant_alone() {
     }
 }
 
-/// Lists that are not to be had.
-struct Away;
-
-#[async_trait]
-impl EntityList for Away {
-    async fn list(&self, _: &dyn DynDomain, _: &ListQuery) -> Result<ListPage, StoreError> {
-        Err(StoreError::Unavailable { store: "postgres", reason: "nobody there".to_owned() })
-    }
-
-    async fn versions(
-        &self,
-        _: &dyn DynDomain,
-        _: &TenantCode,
-        _: &[SortKey],
-    ) -> Result<Vec<(SortKey, Version)>, StoreError> {
-        Err(StoreError::Unavailable { store: "postgres", reason: "nobody there".to_owned() })
-    }
-}
-
 #[tokio::test]
 async fn a_list_by_key_is_there_when_postgres_is_not() {
     let world = world_with(&["a", "b"]).await;
-    let (ledger, entities) = (Arc::new(world.ledger.clone()), Arc::new(world.entities.clone()));
-    let queries = Queries::new(ledger, entities, Arc::new(Away), Arc::new(TestEnvironment::default()));
-    let world = world.serving(|api| api.queries = Some(queries));
+    let world = world.without_lists();
     world.get(PRODUCTS).await.expect(503, "UNAVAILABLE");
     assert_eq!(sks(&world.get(&format!("{PRODUCTS}?store=data")).await), ["a", "b"]);
     let headers = [("x-min-version", "a@1")];

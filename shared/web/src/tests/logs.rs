@@ -3,14 +3,10 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
-use ledgerline_app::Queries;
-use ledgerline_kernel::ports::{EntityList, ListPage, ListQuery, StoreError};
-use ledgerline_kernel::{DynDomain, SortKey, TenantCode, Version};
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
-use super::world::{Answer, TestEnvironment, World};
+use super::world::{Answer, World};
 
 /// The lines that a filter lets through.
 #[derive(Clone, Default)]
@@ -38,35 +34,9 @@ async fn logged(filter: &str, request: impl Future<Output = Answer>) -> (Answer,
     (answer, text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
 }
 
-/// A list that is not to be had.
-struct Away;
-
-#[async_trait]
-impl EntityList for Away {
-    async fn list(&self, _: &dyn DynDomain, _: &ListQuery) -> Result<ListPage, StoreError> {
-        Err(StoreError::Unavailable { store: "postgres", reason: "nobody there".to_owned() })
-    }
-
-    async fn versions(
-        &self,
-        _: &dyn DynDomain,
-        _: &TenantCode,
-        _: &[SortKey],
-    ) -> Result<Vec<(SortKey, Version)>, StoreError> {
-        Err(StoreError::Unavailable { store: "postgres", reason: "nobody there".to_owned() })
-    }
-}
-
-fn world_without_lists() -> World {
-    let world = World::new();
-    let (ledger, entities) = (Arc::new(world.ledger.clone()), Arc::new(world.entities.clone()));
-    let queries = Queries::new(ledger, entities, Arc::new(Away), Arc::new(TestEnvironment::default()));
-    world.serving(|api| api.queries = Some(queries))
-}
-
 #[tokio::test]
 async fn a_fault_of_ours_is_one_line_with_the_requests_id_even_where_spans_are_filtered_out() {
-    let world = world_without_lists();
+    let world = World::new().without_lists();
     for filter in ["warn", "info"] {
         let (answer, lines) = logged(filter, world.get("/api/v1/products")).await;
         answer.expect(503, "UNAVAILABLE");

@@ -9,7 +9,8 @@ use axum::body::Body;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use ledgerline_app::{Commands, Environment, Maintenance, Projector, Queries, Reconciler, Redrive, Registry};
-use ledgerline_kernel::{Timestamp, VersionItem};
+use ledgerline_kernel::ports::{EntityList, ListPage, ListQuery, StoreError};
+use ledgerline_kernel::{DynDomain, SortKey, TenantCode, Timestamp, Version, VersionItem};
 use ledgerline_testkit::{MemoryDeltas, MemoryEntities, MemoryLedger, MemoryQuarantine, MemoryResyncs};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -133,6 +134,13 @@ impl World {
         self
     }
 
+    /// The same stores with lists that are not to be had.
+    pub(crate) fn without_lists(self) -> Self {
+        let (ledger, entities) = (Arc::new(self.ledger.clone()), Arc::new(self.entities.clone()));
+        let queries = Queries::new(ledger, entities, Arc::new(Away), Arc::new(TestEnvironment::default()));
+        self.serving(|api| api.queries = Some(queries))
+    }
+
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
@@ -196,4 +204,23 @@ pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: 
         request = request.header(*name, *value);
     }
     request.body(Body::from(body.to_owned())).unwrap()
+}
+
+/// Lists that are not to be had.
+struct Away;
+
+#[async_trait]
+impl EntityList for Away {
+    async fn list(&self, _: &dyn DynDomain, _: &ListQuery) -> Result<ListPage, StoreError> {
+        Err(StoreError::Unavailable { store: "postgres", reason: "nobody there".to_owned() })
+    }
+
+    async fn versions(
+        &self,
+        _: &dyn DynDomain,
+        _: &TenantCode,
+        _: &[SortKey],
+    ) -> Result<Vec<(SortKey, Version)>, StoreError> {
+        Err(StoreError::Unavailable { store: "postgres", reason: "nobody there".to_owned() })
+    }
 }
