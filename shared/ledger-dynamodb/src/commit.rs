@@ -11,13 +11,13 @@ use aws_sdk_dynamodb::types::{
 use ledgerline_kernel::ports::{CommitError, LedgerWrite, StoreError};
 use ledgerline_kernel::{
     Claim, ClaimChange, Commit, EntityKey, Expiry, Hash, IdempotencyRecord, MAX_OPERATIONS, TenantCode, Timestamp,
-    VersionItem,
+    Version, VersionItem,
 };
 
 use crate::cancellation::{Part, Verdict, of_put, of_transaction};
 use crate::errors::store_error;
 use crate::item_size::{KEY_LIMIT, LIMIT, TRANSACTION_LIMIT, item_size};
-use crate::ledger::{DynamoLedger, STORE, rejected, text};
+use crate::ledger::{DynamoLedger, Item, STORE, rejected, text};
 use crate::records::{
     CLAIM, IDEMPOTENCY, claim_item, idempotency_item, idempotency_record, item_key, ttl, version_item,
 };
@@ -81,7 +81,7 @@ impl DynamoLedger {
             Part::Idempotency(record) => self.idempotency_put(record, now)?,
             Part::Claim(_) | Part::Expiry(_) => return Err(rejected("not an item of its own").into()),
         };
-        fits(item_size(&put.item), LIMIT)?;
+        measured(&put.item)?;
         let answer = self
             .client
             .put_item()
@@ -100,9 +100,7 @@ impl DynamoLedger {
         let mut bytes = 0;
         for part in parts {
             let operation = self.operation(*part, now)?;
-            let size = operation_size(&operation);
-            fits(size, LIMIT)?;
-            bytes += size;
+            bytes += operation_size(&operation)?;
             operations.push(operation);
         }
         fits(bytes, TRANSACTION_LIMIT)?;
@@ -206,22 +204,27 @@ fn parts(commit: &Commit) -> Result<Vec<Part<'_>>, CommitError> {
     }
     let mut places = HashSet::with_capacity(parts.len());
     for part in &parts {
-        let (pk, sk) = place(*part);
-        fits(pk.len(), KEY_LIMIT)?;
-        if !places.insert((pk, sk)) {
+        if !places.insert(place(*part)) {
             return Err(rejected(&format!("{part} is written twice in one commit")).into());
         }
     }
     Ok(parts)
 }
 
-/// The key of the item that a part writes.
-fn place(part: Part<'_>) -> (String, String) {
+/// What tells the item that a part writes from those of the others.
+#[derive(PartialEq, Eq, Hash)]
+enum Place<'a> {
+    Idempotency,
+    Version(&'a EntityKey, Version),
+    Claim(&'a Claim),
+}
+
+fn place(part: Part<'_>) -> Place<'_> {
     match part {
-        Part::Idempotency(record) => (record.pk(), IDEMPOTENCY.to_owned()),
-        Part::Version(item) => (item.key.partition.to_string(), item.key.at(item.version).to_string()),
-        Part::Claim(change) => (change.claim().pk(), CLAIM.to_owned()),
-        Part::Expiry(expiry) => (expiry.key.partition.to_string(), expiry.key.at(expiry.version).to_string()),
+        Part::Idempotency(_) => Place::Idempotency,
+        Part::Version(item) => Place::Version(&item.key, item.version),
+        Part::Claim(change) => Place::Claim(change.claim()),
+        Part::Expiry(expiry) => Place::Version(&expiry.key, expiry.version),
     }
 }
 
@@ -230,12 +233,16 @@ fn place(part: Part<'_>) -> (String, String) {
 /// token that comes with another content is refused. Left to the SDK where no command is behind it.
 fn request_token(commit: &Commit, now: Timestamp) -> Option<String> {
     let command = &commit.versions.first()?.command_id;
-    let mut content = format!("{command} {now} {:?} {:?}", commit.idempotency, commit.expiries);
+    let mut content = String::with_capacity(512);
+    content.extend([command, "\n", &now.to_string()]);
     for version in &commit.versions {
-        content.push_str(version.hash.as_str());
+        content.extend(["\n", version.hash.as_str()]);
     }
     for change in &commit.claims {
         push_change(change, &mut content);
+    }
+    if commit.idempotency.is_some() || !commit.expiries.is_empty() {
+        content.push_str(&format!("\n{:?} {:?}", commit.idempotency, commit.expiries));
     }
     // At most 36 characters are taken.
     Hash::of(&content).as_str().get(..36).map(str::to_owned)
@@ -251,13 +258,22 @@ fn push_change(change: &ClaimChange, content: &mut String) {
     content.extend(["\n", &change.claim().pk(), "\n", &change.holder().to_string()]);
 }
 
-fn operation_size(operation: &TransactWriteItem) -> usize {
-    let put = operation.put.as_ref().map(|put| item_size(&put.item));
-    let delete = operation.delete.as_ref().map(|delete| item_size(&delete.key));
+/// The bytes of an operation's items, none of which is larger than DynamoDB takes.
+fn operation_size(operation: &TransactWriteItem) -> Result<usize, CommitError> {
+    let put = operation.put.as_ref().map(Put::item);
+    let delete = operation.delete.as_ref().map(Delete::key);
     let update = operation.update.as_ref();
-    let update =
-        update.map(|update| item_size(&update.key) + update.expression_attribute_values.as_ref().map_or(0, item_size));
-    put.or(delete).or(update).unwrap_or(0)
+    let item = put.or(delete).or(update.map(Update::key)).map_or(Ok(0), measured)?;
+    let values = update.and_then(Update::expression_attribute_values).map_or(0, item_size);
+    Ok(item + values)
+}
+
+fn measured(item: &Item) -> Result<usize, CommitError> {
+    let pk = item.get("pk").and_then(|pk| pk.as_s().ok());
+    fits(pk.map_or(0, String::len), KEY_LIMIT)?;
+    let bytes = item_size(item);
+    fits(bytes, LIMIT)?;
+    Ok(bytes)
 }
 
 fn fits(bytes: usize, limit: usize) -> Result<(), CommitError> {

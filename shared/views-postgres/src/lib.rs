@@ -11,6 +11,7 @@ mod delta_sql;
 mod failure;
 mod list;
 mod list_sql;
+mod list_terms;
 mod quarantine;
 mod rebuild;
 mod resyncs;

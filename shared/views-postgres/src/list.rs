@@ -42,7 +42,7 @@ impl EntityList for PostgresViews {
 
 impl PostgresViews {
     async fn read(&self, table: &TableSpec, query: &ListQuery, sql: &ListSql) -> Result<ListPage, Failure> {
-        let mut session = Session::begin(&self.pool, Role::Query(&query.tenant), self.read_limit).await?;
+        let mut session = Session::begin_list(&self.pool, &query.tenant, self.read_limit, sql.plans).await?;
         let rows = page(&mut session, sql, query.limit).await?;
         let mut total = None;
         if let Some(statement) = &sql.total {

@@ -1,8 +1,10 @@
-use ledgerline_kernel::ports::{Comparison, ListQuery, Position, Sort};
+use ledgerline_kernel::ports::{ListQuery, Sort};
 use ledgerline_kernel::{ColumnKind, DynDomain, TableSpec};
 
 use crate::failure::Failure;
-use crate::table_sql::{identifier, sql_type};
+use crate::list_terms::{Filters, SortColumn, Values, all_segments, column, filters, order_by, segments_after, words};
+use crate::session::Plans;
+use crate::table_sql::identifier;
 
 /// So many rows in the order asked for are tried with what Postgres cannot estimate, before all rows
 /// that pass are gathered and sorted. Where one row in fifty passes, a page is among them.
@@ -37,29 +39,8 @@ pub(crate) struct ListSql {
     pub(crate) gathered: Option<Statement>,
     /// Answers with one number, where a total was asked for.
     pub(crate) total: Option<Statement>,
-}
-
-/// A field as a column.
-struct Column {
-    name: String,
-    sql_type: &'static str,
-    is_nullable: bool,
-}
-
-struct SortColumn {
-    column: Column,
-    descending: bool,
-}
-
-/// Collects values, each used where its placeholder stands.
-#[derive(Clone, Default)]
-struct Values(Vec<String>);
-
-impl Values {
-    fn bind(&mut self, value: &str, sql_type: &str) -> String {
-        self.0.push(value.to_owned());
-        format!("${}::text::{sql_type}", self.0.len())
-    }
+    /// How they are planned.
+    pub(crate) plans: Plans,
 }
 
 impl ListSql {
@@ -79,12 +60,15 @@ impl ListSql {
         };
         let list =
             List { view: view(table)?, shown: shown(table)?, query, filters, leading, numbers, words, sort, segments };
-        let statement = |text, values: &Values| Statement { text, values: values.0.clone() };
+        let plans = list.plans();
+        let mark = list.mark(plans);
+        let statement = |text, values: &Values| Statement { text: format!("{mark}{text}"), values: values.0.clone() };
         Ok(Self {
             glance: list.words.as_ref().map(|words| statement(list.glance(words), &values)),
             page: statement(list.page(), &values),
             gathered: list.has_unknowns().then(|| statement(list.gathered(), &values)),
             total: query.with_total.then(|| statement(list.total(), &total_values)),
+            plans,
         })
     }
 }
@@ -104,6 +88,25 @@ struct List<'a> {
 }
 
 impl List<'_> {
+    /// Planning takes longer than finding a page does, so a plan is kept where it is good for every value:
+    /// Postgres has no statistics on numbers and words (see [`Filters`]), and limits are written out. It has
+    /// them on filters that it knows, and where few rows pass those, another index is better than the order's.
+    fn plans(&self) -> Plans {
+        let has_numbers = !self.leading.is_empty() || !self.numbers.is_empty();
+        let is_fresh = !self.filters.is_empty() || self.words.is_some() && has_numbers;
+        if is_fresh { Plans::Fresh } else { Plans::Kept }
+    }
+
+    /// What makes a statement the tenant's own. To a small tenant's words the index on its rows leads as well
+    /// as the one on words; a large tenant must not be given that plan.
+    fn mark(&self, plans: Plans) -> String {
+        if self.words.is_some() && plans == Plans::Kept {
+            format!("/* {} */ ", self.query.tenant)
+        } else {
+            String::new()
+        }
+    }
+
     fn page(&self) -> String {
         let Self { shown, .. } = self;
         let (limit, order) = (self.limit(), order_by(&self.sort, false));
@@ -249,150 +252,4 @@ fn shown(table: &TableSpec) -> Result<String, Failure> {
         }
     }
     Ok(columns)
-}
-
-/// The conditions that filters are.
-///
-/// Postgres shows statistics to nobody whose rows a policy decides on, unless the operator is
-/// leakproof, and those on numbers and words are not: how many rows pass, it does not know. It would
-/// take any for rare, and sort all that most rows pass.
-#[derive(Default)]
-struct Filters {
-    /// Those that it knows.
-    known: Vec<String>,
-    /// Those on numbers, on the field that the list is sorted by: a stretch of that field's index.
-    leading: Vec<String>,
-    /// Those on other numbers.
-    numbers: Vec<String>,
-}
-
-fn filters(table: &TableSpec, query: &ListQuery, values: &mut Values) -> Result<Filters, Failure> {
-    let mut filters = Filters::default();
-    for filter in &query.filters {
-        let Column { name, sql_type, .. } = column(table, &filter.field)?;
-        let operator = match filter.comparison {
-            Comparison::Equal => "=",
-            Comparison::Greater => ">",
-            Comparison::GreaterOrEqual => ">=",
-            Comparison::Less => "<",
-            Comparison::LessOrEqual => "<=",
-        };
-        let leads = query.sort.first().is_some_and(|sort| sort.field == filter.field);
-        let conditions = match (sql_type, leads) {
-            ("numeric", true) => &mut filters.leading,
-            ("numeric", false) => &mut filters.numbers,
-            _ => &mut filters.known,
-        };
-        conditions.push(format!("{name} {operator} {}", values.bind(&filter.value, sql_type)));
-    }
-    Ok(filters)
-}
-
-/// The table has each word behind its tenant. A word holds no character that means something here:
-/// all of them separate words.
-fn words(query: &ListQuery, values: &mut Values) -> String {
-    let words: Vec<String> = query.words.iter().map(|word| format!("'{}@{word}':*", query.tenant)).collect();
-    format!("\"search\" @@ {}", values.bind(&words.join(" & "), "tsquery"))
-}
-
-/// The order of the whole, or of one segment. In a segment the first field is absent from all rows
-/// or from none; there `DESC` says it, which is an index read backwards.
-fn order_by(sort: &[SortColumn], in_segment: bool) -> String {
-    let mut order = String::new();
-    for (index, SortColumn { column, descending }) in sort.iter().enumerate() {
-        // `page`: a bare name would be the selected text of a number.
-        order.push_str("page.");
-        order.push_str(&column.name);
-        order.push_str(match (descending, column.is_nullable && !(in_segment && index == 0)) {
-            (true, true) => " DESC NULLS LAST, ",
-            (true, false) => " DESC, ",
-            (false, _) => ", ",
-        });
-    }
-    order.push_str("page.\"id\"");
-    if ids_descend(sort) {
-        order.push_str(" DESC");
-    }
-    order
-}
-
-/// With the last field, so that an index on it serves both directions.
-fn ids_descend(sort: &[SortColumn]) -> bool {
-    sort.last().is_some_and(|last| last.descending)
-}
-
-fn all_segments(sort: &[SortColumn]) -> Vec<String> {
-    match sort.first() {
-        Some(SortColumn { column: Column { name, is_nullable: true, .. }, descending: true }) => {
-            vec![format!("{name} IS NOT NULL"), format!("{name} IS NULL")]
-        }
-        _ => vec!["TRUE".to_owned()],
-    }
-}
-
-/// What comes after a position, in segments without overlap: first the entities that equal it in
-/// every sort field, then those that equal it in all but the last, and so on. One condition with
-/// `OR` would say the same, but no index can begin in its middle.
-fn segments_after(sort: &[SortColumn], after: &Position, values: &mut Values) -> Result<Vec<String>, Failure> {
-    if after.values.len() != sort.len() {
-        return Err(Failure::Nonsense("the position is one of a list sorted otherwise".to_owned()));
-    }
-    let id = values.bind(&after.id, "text");
-    if let Some(segments) = after_one_row(sort, after, &id, values) {
-        return Ok(segments);
-    }
-    let mut segments = vec![format!("\"id\" {} {id}", if ids_descend(sort) { "<" } else { ">" })];
-    for (SortColumn { column, descending }, value) in sort.iter().zip(&after.values).rev() {
-        let name = &column.name;
-        let Some(value) = value else {
-            // Nothing comes after an absent value but other absent ones.
-            segments.iter_mut().for_each(|segment| *segment = format!("{name} IS NULL AND {segment}"));
-            continue;
-        };
-        let value = values.bind(value, column.sql_type);
-        segments.iter_mut().for_each(|segment| *segment = format!("{name} = {value} AND {segment}"));
-        segments.push(format!("{name} {} {value}", if *descending { "<" } else { ">" }));
-        if column.is_nullable {
-            segments.push(format!("{name} IS NULL"));
-        }
-    }
-    Ok(segments)
-}
-
-/// The same where one comparison of rows says it, as it does of fields that all go one way: that is one
-/// stretch of an index, behind which come the absent values of a single field.
-fn after_one_row(sort: &[SortColumn], after: &Position, id: &str, values: &mut Values) -> Option<Vec<String>> {
-    let descending = ids_descend(sort);
-    let goes_one_way = sort.iter().all(|sort| sort.descending == descending);
-    let absent = match sort {
-        [SortColumn { column, .. }] => column.is_nullable.then(|| format!("{} IS NULL", column.name)),
-        _ if sort.is_empty() || sort.iter().any(|sort| sort.column.is_nullable) => return None,
-        _ => None,
-    };
-    let given: Vec<&String> = after.values.iter().flatten().collect();
-    if !goes_one_way || given.len() != sort.len() {
-        return None;
-    }
-    let (mut names, mut bound) = (String::new(), String::new());
-    for (SortColumn { column, .. }, value) in sort.iter().zip(given) {
-        names.push_str(&format!("{}, ", column.name));
-        bound.push_str(&format!("{}, ", values.bind(value, column.sql_type)));
-    }
-    let operator = if descending { "<" } else { ">" };
-    let row = format!("({names}\"id\") {operator} ({bound}{id})");
-    Some(std::iter::once(row).chain(absent).collect())
-}
-
-fn column(table: &TableSpec, field: &str) -> Result<Column, Failure> {
-    let (name, sql_type, is_nullable) = match field {
-        "code" => ("code", "text", false),
-        "name" => ("name", "text", false),
-        "createdAt" => ("created_at", "timestamptz", false),
-        "updatedAt" => ("updated_at", "timestamptz", false),
-        _ => match table.column(field) {
-            Some(own) if own.kind != ColumnKind::Json => (own.name, sql_type(own.kind), true),
-            _ => return Err(Failure::Nonsense(format!("{field:?} is not a field to filter or sort by"))),
-        },
-    };
-    Ok(Column { name: identifier(name)?, sql_type, is_nullable })
 }

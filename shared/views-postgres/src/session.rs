@@ -21,6 +21,13 @@ pub(crate) enum Role<'a> {
     Owner,
 }
 
+/// Whether a statement is planned once for all values, or anew for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plans {
+    Kept,
+    Fresh,
+}
+
 /// A rebuild under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rebuilding {
@@ -42,7 +49,8 @@ pub(crate) struct Session {
 impl PostgresViews {
     /// Begins a transaction on these views' tables: the live ones, or those under construction.
     pub(crate) async fn begin(&self, role: Role<'_>, limit: Duration) -> Result<Session, Failure> {
-        let session = Session::begin_in(&self.pool, self.schema.as_deref(), role, limit).await?;
+        let enter = self.schema.as_deref().map(enter);
+        let session = Session::begin_and(&self.pool, role, limit, enter.as_deref().unwrap_or_default()).await?;
         if self.schema.is_none() && matches!(role, Role::Projector) {
             self.learn_of(&session.rebuilds);
         }
@@ -55,11 +63,25 @@ impl Session {
     /// `limit`: it does not go on with what nobody waits for any more, and a function that is frozen
     /// in the middle holds no locks until it is thawed.
     pub(crate) async fn begin(pool: &PgPool, role: Role<'_>, limit: Duration) -> Result<Self, Failure> {
-        Self::begin_in(pool, None, role, limit).await
+        Self::begin_and(pool, role, limit, "").await
     }
 
-    /// The same with the tables of `schema`, if one is named.
-    async fn begin_in(pool: &PgPool, schema: Option<&str>, role: Role<'_>, limit: Duration) -> Result<Self, Failure> {
+    /// Begins one that reads lists of a tenant, planned in this way.
+    pub(crate) async fn begin_list(
+        pool: &PgPool,
+        tenant: &TenantCode,
+        limit: Duration,
+        plans: Plans,
+    ) -> Result<Self, Failure> {
+        let set = match plans {
+            Plans::Kept => "; SET LOCAL plan_cache_mode = force_generic_plan",
+            Plans::Fresh => "; SET LOCAL plan_cache_mode = force_custom_plan",
+        };
+        Self::begin_and(pool, Role::Query(tenant), limit, set).await
+    }
+
+    /// `settings` are further statements, each behind a semicolon, in the same round trip.
+    async fn begin_and(pool: &PgPool, role: Role<'_>, limit: Duration, settings: &str) -> Result<Self, Failure> {
         let connection = pool.acquire().await.map_err(Failure::Connection)?;
         let mut session = Self { connection, is_open: true, rebuilds: Vec::new() };
         let (begin, name, tenant) = match role {
@@ -75,9 +97,7 @@ impl Session {
              set_config('idle_in_transaction_session_timeout', '{limit}', true)",
             limit = limit.as_millis()
         );
-        if let Some(schema) = schema {
-            begin.push_str(&enter(schema));
-        }
+        begin.push_str(settings);
         if matches!(role, Role::Projector) {
             begin.push_str("; SELECT resource, schema_name FROM rebuild WHERE state = 'running'");
         }
