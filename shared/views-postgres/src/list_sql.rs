@@ -11,7 +11,7 @@ use crate::table_sql::identifier;
 const WINDOW: usize = 1000;
 
 /// So many are tried with words first.
-const GLANCE: usize = 60;
+const GLANCE: usize = 40;
 
 /// Where no more than so many of them have the words, few rows may have.
 const HARDLY_ANY: usize = 2;
@@ -29,8 +29,8 @@ pub(crate) struct Statement {
 /// The statements of a list.
 #[derive(Debug)]
 pub(crate) struct ListSql {
-    /// Where words are asked for, what to begin with. Each row says in `is_page` whether this is as good
-    /// as `page`; if there is none, a row of nulls says it.
+    /// Where words are asked for, what to begin with. Each row says in `is_page` whether this is the page;
+    /// if there is none to show, a row of nulls says it.
     pub(crate) glance: Option<Statement>,
     /// Answers with one row more than asked for, where there is a next page.
     pub(crate) page: Statement,
@@ -133,28 +133,22 @@ impl List<'_> {
         format!("SELECT * FROM ({}) AS page ORDER BY {order} LIMIT {reach}", self.first(reach))
     }
 
-    /// The first rows that have the words, where some of the very first of all have them; where hardly
-    /// any has, those that the index on words finds, unless they are many.
+    /// Where hardly any of the very first rows has the words: those that the index on words finds, unless
+    /// they are many.
     fn glance(&self, words: &str) -> String {
         let Self { view, shown, .. } = self;
-        let (limit, order, reach) = (self.limit(), order_by(&self.sort, false), self.limit().max(GLANCE));
-        let (near, unknowns, few) = (self.window(reach), self.unknowns(), FEW + 1);
+        let (limit, order) = (self.limit(), order_by(&self.sort, false));
+        let (near, unknowns, few) = (self.window(GLANCE), self.unknowns(), FEW + 1);
         let having = all(self.known().chain([words, "(SELECT is_so FROM rare)"]));
         let rest = self.rest();
         let rest = all(self.other_numbers().chain([rest.as_str()]));
         format!(
-            "WITH near AS MATERIALIZED ({near}),
-                  hits AS MATERIALIZED (SELECT * FROM near AS page WHERE {unknowns}),
-                  rare AS MATERIALIZED (SELECT (SELECT count(*) FROM near) = {reach}
-                                           AND (SELECT count(*) FROM hits) <= {HARDLY_ANY} AS is_so),
-                  found AS MATERIALIZED (SELECT * FROM {view} AS page WHERE {having} LIMIT {few}),
-                  seen AS (SELECT CASE WHEN is_so THEN (SELECT count(*) FROM found) < {few}
-                                       ELSE (SELECT count(*) FROM near) < {reach}
-                                            OR (SELECT count(*) FROM hits) >= {limit} END AS is_page FROM rare)
+            "WITH rare AS MATERIALIZED (SELECT count(*) = {GLANCE}
+                      AND count(*) FILTER (WHERE {unknowns}) <= {HARDLY_ANY} AS is_so FROM ({near}) AS page),
+                  found AS MATERIALIZED (SELECT * FROM {view} AS page WHERE {having} LIMIT {few})
              SELECT {shown}, is_page
-             FROM seen
-             LEFT JOIN (SELECT * FROM hits WHERE NOT (SELECT is_so FROM rare)
-                        UNION ALL SELECT * FROM found AS page WHERE {rest}) AS page ON TRUE
+             FROM (SELECT is_so AND (SELECT count(*) FROM found) < {few} AS is_page FROM rare) AS seen
+             LEFT JOIN (SELECT * FROM found AS page WHERE {rest}) AS page ON is_page
              ORDER BY {order} LIMIT {limit}"
         )
     }

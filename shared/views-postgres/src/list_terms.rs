@@ -1,7 +1,7 @@
 //! The conditions and the order of a list, as SQL.
 
 use ledgerline_kernel::ports::{Comparison, ListQuery, Position};
-use ledgerline_kernel::{ColumnKind, TableSpec};
+use ledgerline_kernel::{ColumnKind, EntityKey, TableSpec};
 
 use crate::failure::Failure;
 use crate::table_sql::{identifier, sql_type};
@@ -70,7 +70,15 @@ pub(crate) fn filters(table: &TableSpec, query: &ListQuery, values: &mut Values)
 /// all of them separate words.
 pub(crate) fn words(query: &ListQuery, values: &mut Values) -> String {
     let words: Vec<String> = query.words.iter().map(|word| format!("'{}@{word}':*", query.tenant)).collect();
-    format!("\"search\" @@ {}", values.bind(&words.join(" & "), "tsquery"))
+    // A query of its own, or it is read anew for each row.
+    format!("\"search\" @@ (SELECT {})", values.bind(&words.join(" & "), "tsquery"))
+}
+
+/// What decides between equals. Where nothing else does, the sort key: that is the same order within a
+/// tenant, and the primary key, which is in the order of ids too, cannot be walked instead. For a large
+/// tenant that looks cheap, and its plan would lead another one through all of those rows.
+fn last(sort: &[SortColumn]) -> &'static str {
+    if sort.is_empty() { "\"sk\"" } else { "\"id\"" }
 }
 
 /// The order of the whole, or of one segment. In a segment the first field is absent from all rows
@@ -87,7 +95,8 @@ pub(crate) fn order_by(sort: &[SortColumn], in_segment: bool) -> String {
             (false, _) => ", ",
         });
     }
-    order.push_str("page.\"id\"");
+    order.push_str("page.");
+    order.push_str(last(sort));
     if ids_descend(sort) {
         order.push_str(" DESC");
     }
@@ -119,6 +128,10 @@ pub(crate) fn segments_after(
     if after.values.len() != sort.len() {
         return Err(Failure::Nonsense("the position is one of a list sorted otherwise".to_owned()));
     }
+    if sort.is_empty() {
+        let key: EntityKey = after.id.parse().map_err(|_| Failure::Nonsense("the position is no id".to_owned()))?;
+        return Ok(vec![format!("{} > {}", last(sort), values.bind(&key.sk.encoded(), "text"))]);
+    }
     let id = values.bind(&after.id, "text");
     if let Some(segments) = after_one_row(sort, after, &id, values) {
         return Ok(segments);
@@ -148,7 +161,7 @@ fn after_one_row(sort: &[SortColumn], after: &Position, id: &str, values: &mut V
     let goes_one_way = sort.iter().all(|sort| sort.descending == descending);
     let absent = match sort {
         [SortColumn { column, .. }] => column.is_nullable.then(|| format!("{} IS NULL", column.name)),
-        _ if sort.is_empty() || sort.iter().any(|sort| sort.column.is_nullable) => return None,
+        _ if sort.iter().any(|sort| sort.column.is_nullable) => return None,
         _ => None,
     };
     let given: Vec<&String> = after.values.iter().flatten().collect();
