@@ -41,11 +41,11 @@ impl EntityList for PostgresViews {
 }
 
 impl PostgresViews {
-    async fn read(&self, table: &TableSpec, query: &ListQuery, sql: &ListSql) -> Result<ListPage, Failure> {
-        let mut session = Session::begin_list(&self.pool, &query.tenant, self.read_limit, sql.plans).await?;
+    async fn read(&self, table: &TableSpec, query: &ListQuery, sql: &ListSql<'_>) -> Result<ListPage, Failure> {
+        let mut session = Session::begin_list(&self.pool, &query.tenant, self.read_limit, sql.plans()).await?;
         let rows = page(&mut session, sql, query.limit).await?;
         let mut total = None;
-        if let Some(statement) = &sql.total {
+        if let Some(statement) = &sql.total() {
             // Safe: see `fetch`.
             let mut count = sqlx::query_scalar::<_, i64>(AssertSqlSafe(statement.text.as_str()));
             for value in &statement.values {
@@ -85,8 +85,8 @@ impl PostgresViews {
 }
 
 /// The rows of a page, and one more where there is a next one.
-async fn page(session: &mut Session, sql: &ListSql, limit: usize) -> Result<Vec<PgRow>, sqlx::Error> {
-    if let Some(glance) = &sql.glance {
+async fn page(session: &mut Session, sql: &ListSql<'_>, limit: usize) -> Result<Vec<PgRow>, sqlx::Error> {
+    if let Some(glance) = &sql.glance() {
         let mut rows = fetch(session, glance).await?;
         let is_page = rows.first().is_some_and(|row| row.try_get("is_page").unwrap_or_default());
         rows.retain(|row| row.try_get::<&str, _>("id").is_ok());
@@ -94,14 +94,14 @@ async fn page(session: &mut Session, sql: &ListSql, limit: usize) -> Result<Vec<
             return Ok(rows);
         }
     }
-    let rows = fetch(session, &sql.page).await?;
-    match &sql.gathered {
-        Some(gathered) if rows.len() <= limit => {
-            let gathered = fetch(session, gathered).await?;
-            Ok(if gathered.len() > rows.len() { gathered } else { rows })
-        }
-        _ => Ok(rows),
+    let rows = fetch(session, &sql.page()).await?;
+    if rows.len() <= limit
+        && let Some(gathered) = &sql.gathered()
+    {
+        let gathered = fetch(session, gathered).await?;
+        return Ok(if gathered.len() > rows.len() { gathered } else { rows });
     }
+    Ok(rows)
 }
 
 async fn fetch(session: &mut Session, statement: &Statement) -> Result<Vec<PgRow>, sqlx::Error> {

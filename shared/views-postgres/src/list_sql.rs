@@ -26,55 +26,8 @@ pub(crate) struct Statement {
     pub(crate) values: Vec<String>,
 }
 
-/// The statements of a list.
-#[derive(Debug)]
-pub(crate) struct ListSql {
-    /// Where words are asked for, what to begin with. Each row says in `is_page` whether this is the page;
-    /// if there is none to show, a row of nulls says it.
-    pub(crate) glance: Option<Statement>,
-    /// Answers with one row more than asked for, where there is a next page.
-    pub(crate) page: Statement,
-    /// To be asked if `page` found no such row: it may not have looked far enough. Then this finds
-    /// more.
-    pub(crate) gathered: Option<Statement>,
-    /// Answers with one number, where a total was asked for.
-    pub(crate) total: Option<Statement>,
-    /// How they are planned.
-    pub(crate) plans: Plans,
-}
-
-impl ListSql {
-    pub(crate) fn new(domain: &dyn DynDomain, query: &ListQuery) -> Result<Self, Failure> {
-        let table = domain.table();
-        let mut values = Values::default();
-        let Filters { known: filters, leading, numbers } = filters(table, query, &mut values)?;
-        let words = (!query.words.is_empty()).then(|| words(query, &mut values));
-        let total_values = values.clone();
-        let mut sort = Vec::new();
-        for Sort { field, descending } in &query.sort {
-            sort.push(SortColumn { column: column(table, field)?, descending: *descending });
-        }
-        let segments = match &query.after {
-            None => all_segments(&sort),
-            Some(after) => segments_after(&sort, after, &mut values)?,
-        };
-        let list =
-            List { view: view(table)?, shown: shown(table)?, query, filters, leading, numbers, words, sort, segments };
-        let plans = list.plans();
-        let mark = list.mark(plans);
-        let statement = |text, values: &Values| Statement { text: format!("{mark}{text}"), values: values.0.clone() };
-        Ok(Self {
-            glance: list.words.as_ref().map(|words| statement(list.glance(words), &values)),
-            page: statement(list.page(), &values),
-            gathered: list.has_unknowns().then(|| statement(list.gathered(), &values)),
-            total: query.with_total.then(|| statement(list.total(), &total_values)),
-            plans,
-        })
-    }
-}
-
-/// The parts of a list's statements.
-struct List<'a> {
+/// The statements of a list, each made when it is needed.
+pub(crate) struct ListSql<'a> {
     view: String,
     shown: String,
     query: &'a ListQuery,
@@ -85,29 +38,73 @@ struct List<'a> {
     sort: Vec<SortColumn>,
     /// What the page may show, in parts without overlap, each of which is one stretch of an index.
     segments: Vec<String>,
+    values: Vec<String>,
+    /// How many of the values a total needs, which no position limits.
+    total_values: usize,
 }
 
-impl List<'_> {
+impl<'a> ListSql<'a> {
+    pub(crate) fn new(domain: &dyn DynDomain, query: &'a ListQuery) -> Result<Self, Failure> {
+        let table = domain.table();
+        let mut values = Values::default();
+        let Filters { known: filters, leading, numbers } = filters(table, query, &mut values)?;
+        let words = (!query.words.is_empty()).then(|| words(query, &mut values));
+        let total_values = values.0.len();
+        let mut sort = Vec::new();
+        for Sort { field, descending } in &query.sort {
+            sort.push(SortColumn { column: column(table, field)?, descending: *descending });
+        }
+        let segments = match &query.after {
+            None => all_segments(&sort),
+            Some(after) => segments_after(&sort, after, &mut values)?,
+        };
+        let (view, shown, values) = (view(table)?, shown(table)?, values.0);
+        Ok(Self { view, shown, query, filters, leading, numbers, words, sort, segments, values, total_values })
+    }
+
+    /// Where words are asked for, what to begin with. Each row says in `is_page` whether this is the page;
+    /// if there is none to show, a row of nulls says it.
+    pub(crate) fn glance(&self) -> Option<Statement> {
+        self.words.as_deref().map(|words| self.statement(&self.glance_at(words), &self.values))
+    }
+
+    /// Answers with one row more than asked for, where there is a next page.
+    pub(crate) fn page(&self) -> Statement {
+        self.statement(&self.first_page(), &self.values)
+    }
+
+    /// To be asked if [`page`](Self::page) found no such row: it may not have looked far enough. Then this
+    /// finds more.
+    pub(crate) fn gathered(&self) -> Option<Statement> {
+        self.has_unknowns().then(|| self.statement(&self.all_gathered(), &self.values))
+    }
+
+    /// Answers with one number, where a total was asked for.
+    pub(crate) fn total(&self) -> Option<Statement> {
+        let values = self.values.get(..self.total_values).unwrap_or_default();
+        self.query.with_total.then(|| self.statement(&self.count(), values))
+    }
+
+    fn statement(&self, text: &str, values: &[String]) -> Statement {
+        // To a small tenant's words the index on its rows leads as well as the one on words. A large tenant
+        // must not be given the plan that was made for that: the statement is the tenant's own.
+        let text = match (&self.words, self.plans()) {
+            (Some(_), Plans::Kept) => format!("/* {} */ {text}", self.query.tenant),
+            _ => text.to_owned(),
+        };
+        Statement { text, values: values.to_vec() }
+    }
+
     /// Planning takes longer than finding a page does, so a plan is kept where it is good for every value:
     /// Postgres has no statistics on numbers and words (see [`Filters`]), and limits are written out. It has
     /// them on filters that it knows, and where few rows pass those, another index is better than the order's.
-    fn plans(&self) -> Plans {
+    pub(crate) fn plans(&self) -> Plans {
         let has_numbers = !self.leading.is_empty() || !self.numbers.is_empty();
         let is_fresh = !self.filters.is_empty() || self.words.is_some() && has_numbers;
         if is_fresh { Plans::Fresh } else { Plans::Kept }
     }
 
-    /// What makes a statement the tenant's own. To a small tenant's words the index on its rows leads as well
-    /// as the one on words; a large tenant must not be given that plan.
-    fn mark(&self, plans: Plans) -> String {
-        if self.words.is_some() && plans == Plans::Kept {
-            format!("/* {} */ ", self.query.tenant)
-        } else {
-            String::new()
-        }
-    }
-
-    fn page(&self) -> String {
+    fn first_page(&self) -> String {
         let Self { shown, .. } = self;
         let (limit, order) = (self.limit(), order_by(&self.sort, false));
         let rows = if self.has_unknowns() {
@@ -135,7 +132,7 @@ impl List<'_> {
 
     /// Where hardly any of the very first rows has the words: those that the index on words finds, unless
     /// they are many.
-    fn glance(&self, words: &str) -> String {
+    fn glance_at(&self, words: &str) -> String {
         let Self { view, shown, .. } = self;
         let (limit, order) = (self.limit(), order_by(&self.sort, false));
         let (near, unknowns, few) = (self.window(GLANCE), self.unknowns(), FEW + 1);
@@ -171,7 +168,7 @@ impl List<'_> {
 
     /// All rows that match, and then the page of them; nothing where the window has shown all there
     /// are.
-    fn gathered(&self) -> String {
+    fn all_gathered(&self) -> String {
         let (limit, order) = (self.limit(), order_by(&self.sort, false));
         let reach = self.reach();
         let is_more = format!("(SELECT count(*) FROM ({}) AS seen) >= {reach}", self.window(reach));
@@ -179,7 +176,7 @@ impl List<'_> {
         format!("SELECT {} FROM {rows} ORDER BY {order} LIMIT {limit}", self.shown)
     }
 
-    fn total(&self) -> String {
+    fn count(&self) -> String {
         format!("SELECT count(*) FROM {}", self.matching("TRUE", "TRUE"))
     }
 

@@ -195,25 +195,25 @@ async fn run_and_explain(
 async fn costs(
     views: &PostgresViews,
     list: &ListQuery,
-    sql: &ListSql,
+    sql: &ListSql<'_>,
     tenants: [&str; 2],
 ) -> Vec<(&'static str, Cost, Value)> {
     let mut costs = Vec::new();
-    if let Some(glance) = &sql.glance {
-        let (cost, _, plan) = run_and_explain(views, sql.plans, tenants, glance).await;
+    if let Some(glance) = &sql.glance() {
+        let (cost, _, plan) = run_and_explain(views, sql.plans(), tenants, glance).await;
         costs.push(("glance", cost, plan));
     }
-    let (cost, found, plan) = run_and_explain(views, sql.plans, tenants, &sql.page).await;
+    let (cost, found, plan) = run_and_explain(views, sql.plans(), tenants, &sql.page()).await;
     costs.push(("page", cost, plan));
-    if let Some(gathered) = &sql.gathered
+    if let Some(gathered) = &sql.gathered()
         && found <= list.limit as f64
     {
-        let (cost, _, plan) = run_and_explain(views, sql.plans, tenants, gathered).await;
+        let (cost, _, plan) = run_and_explain(views, sql.plans(), tenants, gathered).await;
         costs.push(("gathered", cost, plan));
     }
-    if let Some(total) = &sql.total {
+    if let Some(total) = &sql.total() {
         // Counting looks at all that match. An index has them, too.
-        let (cost, _, plan) = run_and_explain(views, sql.plans, tenants, total).await;
+        let (cost, _, plan) = run_and_explain(views, sql.plans(), tenants, total).await;
         costs.push(("total", Cost { rows_looked_at: 0.0, rows_sorted: 0.0, ..cost }, plan));
     }
     costs
@@ -238,8 +238,9 @@ async fn every_list_is_found_by_an_index_and_looks_at_few_rows() {
     for [tenant, first] in [["acme", "acme"], ["acme", "initech"], ["globex", "acme"]] {
         for (name, list) in lists(tenant, rows) {
             let sql = ListSql::new(&domain, &list).unwrap();
-            let firsts = ListSql::new(&domain, &ListQuery { tenant: first.parse().unwrap(), ..list.clone() }).unwrap();
-            let is_shared = sql.plans == Plans::Kept && sql.page.text == firsts.page.text;
+            let others = ListQuery { tenant: first.parse().unwrap(), ..list.clone() };
+            let others = ListSql::new(&domain, &others).unwrap();
+            let is_shared = sql.plans() == Plans::Kept && sql.page().text == others.page().text;
             if tenant != first && !is_shared {
                 continue;
             }
