@@ -40,6 +40,10 @@ impl Shape {
         }
     }
 
+    pub(super) fn is_a_word(self) -> bool {
+        matches!(self, Self::CommonWord | Self::RareWord)
+    }
+
     /// Whether it fills a page in a table of any size.
     pub(super) fn is_always_a_page(self) -> bool {
         self != Self::RareWord
