@@ -24,6 +24,9 @@ struct EntryResult<'a> {
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<EntityView<'a>>,
+    /// Whether the entry changed anything, where the answer to a single command says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta: Option<Extra>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Box<RawValue>>,
 }
@@ -43,12 +46,13 @@ impl Endpoint {
             self.each(&sent, entries, &body).await?
         };
         let accepted: Vec<&Accepted> = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()).collect();
-        let entities: Vec<_> =
-            outcomes.iter().map(|outcome| outcome.as_ref().map(|accepted| Entity::from(&accepted.item))).collect();
+        let seen = |accepted: &Accepted| (Entity::from(&accepted.item), accepted.changed);
+        let entities: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().map(seen)).collect();
         let results = entities.iter().zip(creates).enumerate().map(|(index, (entity, creates))| match entity {
-            Ok(entity) => {
+            Ok((entity, changed)) => {
                 let status = if creates { StatusCode::CREATED } else { StatusCode::OK };
-                EntryResult { index, status: status.as_u16(), data: Some(EntityView::of(entity)), error: None }
+                let (data, meta) = (EntityView::of(entity), Extra { changed: Some(*changed), ..Extra::default() });
+                EntryResult { index, status: status.as_u16(), data: Some(data), meta: Some(meta), error: None }
             }
             Err(error) => failed(index, error, &sent.incoming.id),
         });
@@ -140,5 +144,5 @@ fn failed(index: usize, error: &CommandError, request_id: &str) -> EntryResult<'
     problem.log(request_id);
     let body = String::from_utf8(problem.body(request_id)).ok();
     let error = body.and_then(|text| RawValue::from_string(text).ok());
-    EntryResult { index, status: problem.status.as_u16(), data: None, error }
+    EntryResult { index, status: problem.status.as_u16(), data: None, meta: None, error }
 }

@@ -61,6 +61,9 @@ async fn each_entry_has_its_own_outcome_in_the_order_of_the_request() {
     assert_eq!((error(7).0, &error(7).1["errors"][0]["path"]), ("ALREADY_EXISTS", &json!("code")));
     assert_eq!((error(8).0, &error(8).1["errors"][0]["path"]), ("VALIDATION_ERROR", &json!("sk")));
     assert_eq!(data[9]["data"]["version"], json!(2), "it was so already");
+    let changed: Vec<_> = data.as_array().unwrap().iter().map(|result| &result["meta"]["changed"]).collect();
+    assert_eq!([changed[0], changed[1], changed[9], changed[10]], [true, true, false, true]);
+    assert_eq!(data[2].get("meta"), None);
     assert_eq!(world.stored().len(), 3 + 3);
 }
 
@@ -201,6 +204,7 @@ async fn a_repeated_batch_gets_the_first_answer_to_the_byte_and_has_no_second_ef
         let key = [("idempotency-key", "k")];
         let first = world.ask("POST", path, &key, &entries).await;
         assert_eq!(statuses(&first), in_order(&[201, 200, 200, 201]), "{path}");
+        assert_eq!(first.json["data"][2]["meta"], json!({"changed": false}), "{path}: it cost that already");
         world.change("PATCH", "/api/v1/products/p", "*", &json!({"name": "changed again"})).await;
         let again = world.ask("POST", path, &key, &entries).await;
         assert_eq!(again.replayable(), first.replayable(), "{path}");
