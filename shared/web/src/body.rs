@@ -33,7 +33,7 @@ pub(crate) async fn read(request: Request, accepts: Accepts, limit: usize) -> Re
     let (parts, body) = request.into_parts();
     let declared = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|bytes| bytes > limit as u64) {
-        return Err(RequestError::BodyTooLarge);
+        return Err(RequestError::BodyTooLarge { limit });
     }
     let bytes = collect(body, limit).await?;
     if bytes.is_empty() {
@@ -49,7 +49,7 @@ pub(crate) async fn read(request: Request, accepts: Accepts, limit: usize) -> Re
 async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, RequestError> {
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes().into()),
-        Err(error) if error.is::<LengthLimitError>() => Err(RequestError::BodyTooLarge),
+        Err(error) if error.is::<LengthLimitError>() => Err(RequestError::BodyTooLarge { limit }),
         Err(_) => Err(RequestError::UnreadableBody),
     }
 }

@@ -38,8 +38,8 @@ pub(crate) enum RequestError {
     ImpossibleKey,
     /// The body is not what its route takes.
     UnsupportedMediaType,
-    /// The body is over the limit.
-    BodyTooLarge,
+    /// The body is over the limit, in bytes.
+    BodyTooLarge { limit: usize },
     /// The body did not arrive, or is not text.
     UnreadableBody,
     /// A query parameter or header makes no sense.
@@ -124,8 +124,8 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", "there is no such entity")
     }
 
-    fn too_large() -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "this is larger than can be stored")
+    fn too_large(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", detail)
     }
 
     fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
@@ -230,7 +230,9 @@ impl From<RequestError> for Problem {
                 "UNSUPPORTED_MEDIA_TYPE",
                 "send application/json in UTF-8, uncompressed",
             ),
-            RequestError::BodyTooLarge => Self::too_large(),
+            RequestError::BodyTooLarge { limit } => {
+                Self::too_large(format!("the request's body is over the limit of {} MiB", limit / (1024 * 1024)))
+            }
             RequestError::UnreadableBody => Self::malformed("the body is incomplete or not UTF-8 text"),
             RequestError::Parameter { name, message } => Self::invalid(
                 "INVALID_PARAMETER",
@@ -315,8 +317,8 @@ impl From<&CommandError> for Problem {
             CommandError::Refused { code, detail } => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, *code, detail.clone())
             }
-            CommandError::TooManyWrites { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", reason),
-            CommandError::TooLarge { .. } => Self::too_large(),
+            CommandError::TooManyWrites { .. } => Self::too_large(reason),
+            CommandError::TooLarge { .. } => Self::too_large("this is larger than can be stored"),
             CommandError::Store(error) => error.clone().into(),
             CommandError::Corrupt(_) | CommandError::Unstorable(_) | CommandError::VersionsExhausted(_) => {
                 Self::internal(reason)

@@ -48,7 +48,7 @@ fn table() -> Vec<(ApiError, u16, &'static str)> {
         (RequestError::MethodNotAllowed.into(), 405, "METHOD_NOT_ALLOWED"),
         (RequestError::ImpossibleKey.into(), 404, "NOT_FOUND"),
         (RequestError::UnsupportedMediaType.into(), 415, "UNSUPPORTED_MEDIA_TYPE"),
-        (RequestError::BodyTooLarge.into(), 413, "PAYLOAD_TOO_LARGE"),
+        (RequestError::BodyTooLarge { limit: 1024 * 1024 }.into(), 413, "PAYLOAD_TOO_LARGE"),
         (RequestError::UnreadableBody.into(), 400, "MALFORMED_BODY"),
         (RequestError::parameter("limit", "must be a number").into(), 400, "INVALID_PARAMETER"),
         (RequestError::Cursor.into(), 400, "INVALID_CURSOR"),
