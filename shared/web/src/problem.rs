@@ -136,6 +136,11 @@ impl Problem {
         Self { errors, ..Self::new(StatusCode::BAD_REQUEST, code, detail) }
     }
 
+    fn invalid_field(path: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
+        let problem = FieldProblem { path: path.into(), code, message: message.into() };
+        Self::invalid("VALIDATION_ERROR", "the body has problems", vec![problem])
+    }
+
     /// Logs it if it is our fault. The request's id is in the line itself: a filter that leaves out
     /// spans must not leave the line without it.
     pub(crate) fn log(&self, request_id: &str) {
@@ -275,9 +280,7 @@ impl From<&CommandError> for Problem {
                 Self::invalid("VALIDATION_ERROR", "the body has problems", problems.clone())
             }
             CommandError::ContradictoryVersions => {
-                let message = "must be the version in If-Match".to_owned();
-                let problem = FieldProblem { path: "version".to_owned(), code: "CONTRADICTS_IF_MATCH", message };
-                Self::invalid("VALIDATION_ERROR", "the body has problems", vec![problem])
+                Self::invalid_field("version", "CONTRADICTS_IF_MATCH", "must be the version in If-Match")
             }
             CommandError::PreconditionRequired => {
                 Self::new(StatusCode::PRECONDITION_REQUIRED, "PRECONDITION_REQUIRED", reason)
@@ -309,11 +312,10 @@ impl From<&CommandError> for Problem {
                 vec![parameter_problem("Idempotency-Key".to_owned(), reason)],
             ),
             CommandError::InFlight => Self { retry: true, ..Self::new(StatusCode::CONFLICT, "IN_FLIGHT", reason) },
-            CommandError::RepeatedInBatch(what) => {
-                let message = format!("must not concern the same {what} as another entry, or twice");
-                let problem = FieldProblem { path: String::new(), code: "REPEATED", message };
-                Self::invalid("VALIDATION_ERROR", "the body has problems", vec![problem])
+            CommandError::RepeatedInBatch { field, entry } => {
+                Self::invalid_field(field, "REPEATED", format!("must not be that of entry {entry} as well"))
             }
+            CommandError::NamesItself(field) => Self::invalid_field(*field, "REPEATED", "must name another entity"),
             CommandError::Refused { code, detail } => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, *code, detail.clone())
             }

@@ -53,8 +53,16 @@ pub enum CommandError {
     #[error("a request with this idempotency key is being answered")]
     InFlight,
     /// Two entries of one transaction concern the same entity or unique value.
-    #[error("another entry concerns the same {0}")]
-    RepeatedInBatch(String),
+    #[error("entry {entry} has the same {field}")]
+    RepeatedInBatch {
+        /// The field that names it, in the later of the two.
+        field: String,
+        /// The earlier of the two, from 0.
+        entry: usize,
+    },
+    /// A command names the entity that it is addressed to where it must name another.
+    #[error("{0} names the entity itself")]
+    NamesItself(&'static str),
     /// More than one transaction takes.
     #[error("{operations} writes, {limit} fit into one transaction")]
     TooManyWrites {

@@ -161,7 +161,8 @@ impl CommandError {
             | Self::PreconditionRequired
             | Self::KeyReused
             | Self::KeyInvalid
-            | Self::RepeatedInBatch(_)
+            | Self::RepeatedInBatch { .. }
+            | Self::NamesItself(_)
             | Self::TooManyWrites { .. }
             | Self::TooLarge { .. }
             | Self::Store(_)

@@ -191,6 +191,23 @@ async fn of_an_atomic_batch_that_fails_the_entry_is_named_and_nothing_written() 
 }
 
 #[tokio::test]
+async fn of_two_entries_of_an_atomic_batch_with_one_key_or_code_the_field_and_both_are_named() {
+    let world = world_with(&["p"]).await;
+    let (first, second) = (product("x", "1"), product("y", "1"));
+    for (third, field) in [
+        (json!({"sk": "y", "code": "c", "name": "n"}), "sk"),
+        (json!({"sk": "z", "code": "C-y", "name": "n"}), "code"),
+        (json!({"sk": "p", "version": 1, "code": "C-y"}), "code"),
+    ] {
+        let answer = post(&world, ATOMIC, &json!([first, second, third])).await.expect(400, "VALIDATION_ERROR");
+        let message = "must not be that of entry 1 as well";
+        assert_eq!(answer.json["index"], json!(2));
+        assert_eq!(answer.json["errors"], json!([{"path": field, "code": "REPEATED", "message": message}]));
+    }
+    assert_eq!(world.stored().len(), 1);
+}
+
+#[tokio::test]
 async fn a_repeated_batch_gets_the_first_answer_to_the_byte_and_has_no_second_effect() {
     for path in [BULK, ATOMIC] {
         let world = world_with(&["p", "q"]).await;

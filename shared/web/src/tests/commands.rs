@@ -145,7 +145,11 @@ async fn one_command_may_change_two_entities() {
     assert_eq!(merged.command_id, target.command_id);
     assert_eq!(world.ledger.commits(), 3, "two creates and one transaction");
     world.change("POST", path, "*", &json!({"target": "nobody"})).await.expect(404, "NOT_FOUND");
-    world.change("POST", path, "*", &json!({"target": "p"})).await.expect(400, "VALIDATION_ERROR");
+    let itself = world.change("POST", path, "*", &json!({"target": "p"})).await.expect(400, "VALIDATION_ERROR");
+    assert_eq!(
+        itself.json["errors"],
+        json!([{"path": "target", "code": "REPEATED", "message": "must name another entity"}])
+    );
 }
 
 #[tokio::test]
