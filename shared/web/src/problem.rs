@@ -289,8 +289,9 @@ impl From<&CommandError> for Problem {
             CommandError::AlreadyExists(_) => {
                 Self::new(StatusCode::CONFLICT, "ALREADY_EXISTS", "there is such an entity already")
             }
-            CommandError::Taken { field, .. } => {
-                let message = "must not be another's".to_owned();
+            CommandError::Taken { field, holder } => {
+                // Of the same tenant, always: so who has it may be told, and is who can give it up.
+                let message = format!("must not be another's: {} has it until that is changed or deleted", holder.sk);
                 let problem = FieldProblem { path: field.clone(), code: "TAKEN", message };
                 Self { errors: vec![problem], ..Self::new(StatusCode::CONFLICT, "ALREADY_EXISTS", reason) }
             }

@@ -28,7 +28,7 @@ fn rejected() -> StoreError {
 }
 
 fn taken() -> CommandError {
-    CommandError::Taken { field: "code".to_owned(), holder: "PRODUCT#acme#secret".parse().unwrap() }
+    CommandError::Taken { field: "code".to_owned(), holder: "PRODUCT#acme#ring-8".parse().unwrap() }
 }
 
 fn conflict(given_in: VersionSource) -> CommandError {
@@ -128,6 +128,7 @@ fn conflicts_name_the_current_version_and_validations_their_fields() {
     assert_eq!(body(CommandError::ContradictoryVersions.into())["errors"][0]["path"], "version");
     let taken = &body(taken().into())["errors"][0];
     assert_eq!((&taken["path"], &taken["code"]), (&"code".into(), &"TAKEN".into()));
+    assert_eq!(taken["message"], "must not be another's: ring-8 has it until that is changed or deleted");
     assert_eq!(body(CommandError::KeyInvalid.into())["errors"][0]["path"], "Idempotency-Key");
 }
 
