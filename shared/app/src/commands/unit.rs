@@ -51,6 +51,11 @@ impl<'a> Unit<'a> {
         Ok(Self { parts, idempotency, command_id, now })
     }
 
+    /// The other entities that each of them involves.
+    pub(super) fn involved(&self) -> impl Iterator<Item = &[EntityKey]> {
+        self.parts.iter().map(|part| part.keys.get(1..).unwrap_or_default())
+    }
+
     /// The entity that the first of them addresses.
     pub(super) fn addressed(&self) -> Option<&EntityKey> {
         self.parts.first().and_then(|part| part.keys.first())
