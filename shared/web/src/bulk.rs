@@ -4,7 +4,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use http::StatusCode;
 use ledgerline_app::{Accepted, CommandError, CommandRequest, FailedEntry};
-use ledgerline_kernel::input::{BatchEntry, InputError, Problem as FieldProblem};
+use ledgerline_kernel::input::{BatchEntry, InputError, Problem as FieldProblem, read_body};
 use ledgerline_kernel::{Action, Entity};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -130,8 +130,7 @@ impl Endpoint {
 
 /// The raw texts of a batch's entries, in order.
 fn entries(body: &str) -> Result<Vec<&RawValue>, CommandError> {
-    let entries: Vec<&RawValue> = serde_json::from_str(body)
-        .map_err(|error| InputError::Malformed(format!("the body must be a JSON array: {error}")))?;
+    let entries: Vec<&RawValue> = read_body(body, "a JSON array")?;
     if (1..=LIMIT).contains(&entries.len()) {
         return Ok(entries);
     }

@@ -116,8 +116,16 @@ async fn a_batch_is_a_json_array_of_1_to_100_entries() {
     let world = World::new();
     let many = |count: usize| Value::from_iter((0..count).map(|index| product(&format!("p{index}"), "1")));
     for path in [BULK, ATOMIC] {
-        for body in ["", "{}", "null", "[1,]", "[", "\"x\""] {
-            world.ask("POST", path, &[], body).await.expect(400, "MALFORMED_BODY");
+        for (body, words) in [
+            ("", "the body must be a JSON array"),
+            ("{}", "the body must be a JSON array"),
+            ("null", "the body must be a JSON array"),
+            ("\"x\"", "the body must be a JSON array"),
+            ("[1,]", "the body is not JSON: look at line 1, column 4"),
+            ("[", "the body ends before its JSON is complete"),
+        ] {
+            let answer = world.ask("POST", path, &[], body).await.expect(400, "MALFORMED_BODY");
+            assert_eq!(answer.json["detail"], json!(words), "{body}");
         }
         for count in [0, 101] {
             post(&world, path, &many(count)).await.expect(400, "VALIDATION_ERROR");
