@@ -5,7 +5,7 @@ use axum::extract::Request;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_MATCH};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use ledgerline_app::{IfMatch, LARGE_STATE_LIMIT};
+use ledgerline_app::{IfMatch, LARGE_STATE_LIMIT, ParameterProblem};
 use ledgerline_kernel::DynDomain;
 
 use crate::problem::RequestError;
@@ -83,8 +83,8 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
 /// Reads `If-Match`: one strong entity tag that holds a version, or `*`.
 ///
 /// Entity tags here are versions, so a weak tag, a list or any other tag cannot be meant.
-pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, RequestError> {
-    let refused = || RequestError::parameter("If-Match", "must be one version in quotes, such as \"3\", or *");
+pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, ParameterProblem> {
+    let refused = || ParameterProblem::new("If-Match", "must be one version in quotes, such as \"3\", or *");
     match single(headers, &IF_MATCH).map_err(|()| refused())? {
         None => Ok(None),
         Some("*") => Ok(Some(IfMatch::Any)),
@@ -102,9 +102,8 @@ pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, RequestEr
 pub(crate) const LONGEST_IDEMPOTENCY_KEY: usize = 255;
 
 /// Reads `Idempotency-Key`: one text of visible ASCII.
-pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, RequestError> {
-    let refused =
-        || RequestError::parameter("Idempotency-Key", "must be given once, 1 to 255 visible ASCII characters");
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ParameterProblem> {
+    let refused = || ParameterProblem::new("Idempotency-Key", "must be given once, 1 to 255 visible ASCII characters");
     let key = single(headers, &IDEMPOTENCY_KEY).map_err(|()| refused())?;
     let is_one = |key: &str| (1..=LONGEST_IDEMPOTENCY_KEY).contains(&key.len()) && !key.contains(char::is_control);
     if key.is_none_or(is_one) { Ok(key.map(str::to_owned)) } else { Err(refused()) }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::body::{self, Accepts};
 use crate::commands::{Endpoint, Sent};
-use crate::problem::{ApiError, Problem, RequestError};
+use crate::problem::{ApiError, Problem};
 use crate::respond::{Answered, EntityView, Extra, success};
 
 /// The most entries of a batch.
@@ -34,7 +34,11 @@ struct EntryResult<'a> {
 impl Endpoint {
     /// Executes a batch, each entry by itself or, with `atomic=true`, all of them or none.
     pub(crate) async fn execute_bulk(&self, mut sent: Sent, request: Request) -> Result<Response, ApiError> {
-        let atomic = sent.parameters.flag("atomic")?;
+        let atomic = sent.parameters.flag("atomic");
+        let longest = body::LONGEST_IDEMPOTENCY_KEY - "#99".len();
+        if !atomic && sent.idempotency_key.as_ref().is_some_and(|key| key.len() > longest) {
+            sent.parameters.report("Idempotency-Key", format!("must be {longest} characters at most for a batch"));
+        }
         std::mem::take(&mut sent.parameters).finish()?;
         let body = body::read(request, Accepts::Json, body::limit_of(self.domain.as_ref())).await?;
         let entries: Vec<_> = entries(&body)?.into_iter().map(BatchEntry::read).collect();
@@ -90,10 +94,6 @@ impl Endpoint {
     ) -> Result<Vec<Result<Accepted, CommandError>>, ApiError> {
         let key = sent.idempotency_key.as_deref();
         if let Some(key) = key {
-            if key.len() > body::LONGEST_IDEMPOTENCY_KEY - "#99".len() {
-                let message = "must be 252 characters at most for a batch";
-                return Err(RequestError::parameter("Idempotency-Key", message).into());
-            }
             let payload = format!("{} {body}", self.domain.resource());
             self.commands.reserve(&sent.caller.tenant, key, &payload).await?;
         }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
-use ledgerline_app::{CommandError, FailedEntry, QueryError, VersionSource};
+use ledgerline_app::{CommandError, FailedEntry, ParameterProblem, QueryError, VersionSource};
 use ledgerline_kernel::Version;
-use ledgerline_kernel::input::{InputError, Problem as FieldProblem};
+use ledgerline_kernel::input::{InputError, MAX_PROBLEMS, Problem as FieldProblem, echoed};
 use ledgerline_kernel::ports::StoreError;
 use serde::Serialize;
 
@@ -42,8 +42,8 @@ pub(crate) enum RequestError {
     BodyTooLarge { limit: usize },
     /// The body did not arrive, or is not text.
     UnreadableBody,
-    /// A query parameter or header makes no sense.
-    Parameter { name: String, message: &'static str },
+    /// Query parameters or headers make no sense.
+    Parameters(Vec<ParameterProblem>),
     /// A cursor that was not handed out for this list.
     Cursor,
     /// What is read has not got to the version asked for.
@@ -53,8 +53,8 @@ pub(crate) enum RequestError {
 }
 
 impl RequestError {
-    pub(crate) fn parameter(name: impl Into<String>, message: &'static str) -> Self {
-        Self::Parameter { name: name.into(), message }
+    pub(crate) fn parameter(name: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Parameters(vec![ParameterProblem::new(name, message)])
     }
 }
 
@@ -139,6 +139,17 @@ impl Problem {
     fn invalid_field(path: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
         let problem = FieldProblem { path: path.into(), code, message: message.into() };
         Self::invalid("VALIDATION_ERROR", "the body has problems", vec![problem])
+    }
+
+    /// As of a body's fields, so many are named and no more, and only the beginning of a long name.
+    fn parameters(problems: Vec<ParameterProblem>) -> Self {
+        let code = "INVALID_PARAMETER";
+        let problems = problems.into_iter().take(MAX_PROBLEMS);
+        let errors = problems.map(|ParameterProblem { name, message }| {
+            let path = echoed(&name).into_owned();
+            FieldProblem { path, code, message }
+        });
+        Self::invalid(code, "the parameters or headers have problems", errors.collect())
     }
 
     /// Logs it if it is our fault. The request's id is in the line itself: a filter that leaves out
@@ -239,11 +250,7 @@ impl From<RequestError> for Problem {
                 Self::too_large(format!("the request's body is over the limit of {} MiB", limit / (1024 * 1024)))
             }
             RequestError::UnreadableBody => Self::malformed("the body is incomplete or not UTF-8 text"),
-            RequestError::Parameter { name, message } => Self::invalid(
-                "INVALID_PARAMETER",
-                "a parameter or header makes no sense",
-                vec![parameter_problem(name, message.to_owned())],
-            ),
+            RequestError::Parameters(problems) => Self::parameters(problems),
             RequestError::Cursor => {
                 Self::new(StatusCode::BAD_REQUEST, "INVALID_CURSOR", "the cursor was not handed out for this list")
             }
@@ -307,11 +314,7 @@ impl From<&CommandError> for Problem {
                 Self { retry: true, ..Self::new(StatusCode::CONFLICT, "CONTENDED", detail) }
             }
             CommandError::KeyReused => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "IDEMPOTENCY_KEY_REUSED", reason),
-            CommandError::KeyInvalid => Self::invalid(
-                "INVALID_PARAMETER",
-                "a parameter or header makes no sense",
-                vec![parameter_problem("Idempotency-Key".to_owned(), reason)],
-            ),
+            CommandError::KeyInvalid => Self::parameters(vec![ParameterProblem::new("Idempotency-Key", reason)]),
             CommandError::InFlight => Self { retry: true, ..Self::new(StatusCode::CONFLICT, "IN_FLIGHT", reason) },
             CommandError::RepeatedInBatch { field, entry } => {
                 Self::invalid_field(field, "REPEATED", format!("must not be that of entry {entry} as well"))
@@ -334,10 +337,7 @@ impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         match error {
             QueryError::NotFound(_) => Self::not_found(),
-            QueryError::Parameters(problems) => {
-                let problems = problems.into_iter().map(|problem| parameter_problem(problem.name, problem.message));
-                Self::invalid("INVALID_PARAMETER", "a parameter makes no sense", problems.collect())
-            }
+            QueryError::Parameters(problems) => Self::parameters(problems),
             QueryError::NotYetVisible => RequestError::NotYetVisible.into(),
             QueryError::Store(error) => error.into(),
         }
@@ -352,10 +352,6 @@ impl From<StoreError> for Problem {
             StoreError::Rejected { .. } => Self::internal(reason),
         }
     }
-}
-
-fn parameter_problem(path: String, message: String) -> FieldProblem {
-    FieldProblem { path, code: "INVALID_PARAMETER", message }
 }
 
 #[cfg(test)]
