@@ -1,9 +1,9 @@
-//! Reading a request's body, its content type, its `If-Match` and its `Idempotency-Key`.
+//! Reading a request's body, its content type, its conditions and its `Idempotency-Key`.
 
 use axum::body::Body;
 use axum::extract::Request;
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_MATCH};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use ledgerline_app::{IfMatch, LARGE_STATE_LIMIT, ParameterProblem};
 use ledgerline_kernel::DynDomain;
@@ -95,6 +95,22 @@ pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, Parameter
                 .map(|version| Some(IfMatch::Version(version)))
                 .ok_or_else(refused)
         }
+    }
+}
+
+/// Refuses `If-Match` on a batch, which is of no one entity.
+pub(crate) fn no_if_match(headers: &HeaderMap) -> Result<(), ParameterProblem> {
+    let refused = || ParameterProblem::new("If-Match", "is not for a batch: give its entries versions");
+    if headers.contains_key(IF_MATCH) { Err(refused()) } else { Ok(()) }
+}
+
+/// Checks `If-None-Match`: `*` says what a create does anyway. No other command keeps any, and one that
+/// is not kept must not pass for one that held.
+pub(crate) fn if_none_match(headers: &HeaderMap, creates: bool) -> Result<(), ParameterProblem> {
+    match single(headers, &IF_NONE_MATCH) {
+        Ok(None) => Ok(()),
+        Ok(Some("*")) if creates => Ok(()),
+        _ => Err(ParameterProblem::new("If-None-Match", "is for reads and, as *, for a create")),
     }
 }
 

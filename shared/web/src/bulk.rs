@@ -35,6 +35,8 @@ impl Endpoint {
     /// Executes a batch, each entry by itself or, with `atomic=true`, all of them or none.
     pub(crate) async fn execute_bulk(&self, mut sent: Sent, request: Request) -> Result<Response, ApiError> {
         let atomic = sent.parameters.flag("atomic");
+        sent.parameters.checked(body::no_if_match(request.headers()));
+        sent.parameters.checked(body::if_none_match(request.headers(), false));
         let longest = body::LONGEST_IDEMPOTENCY_KEY - "#99".len();
         if !atomic && sent.idempotency_key.as_ref().is_some_and(|key| key.len() > longest) {
             sent.parameters.report("Idempotency-Key", format!("must be {longest} characters at most for a batch"));

@@ -125,6 +125,7 @@ impl Endpoint {
         request: Request,
     ) -> Result<Response, ApiError> {
         let if_match = sent.parameters.checked(body::if_match(request.headers())).flatten();
+        sent.parameters.checked(body::if_none_match(request.headers(), action == Action::Create));
         std::mem::take(&mut sent.parameters).finish()?;
         let accepts = if action == Action::Update { Accepts::MergePatch } else { Accepts::Json };
         let body = body::read(request, accepts, body::limit_of(self.domain.as_ref())).await?;

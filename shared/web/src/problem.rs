@@ -292,6 +292,7 @@ impl From<&CommandError> for Problem {
             CommandError::PreconditionRequired => {
                 Self::new(StatusCode::PRECONDITION_REQUIRED, "PRECONDITION_REQUIRED", reason)
             }
+            CommandError::NothingToMatch => Self::new(StatusCode::PRECONDITION_FAILED, "VERSION_CONFLICT", reason),
             CommandError::NotFound(_) => Self::not_found(),
             CommandError::AlreadyExists(_) => {
                 Self::new(StatusCode::CONFLICT, "ALREADY_EXISTS", "there is such an entity already")

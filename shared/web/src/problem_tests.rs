@@ -62,6 +62,7 @@ fn table() -> Vec<(ApiError, u16, &'static str)> {
         (CommandError::AlreadyExists(key()).into(), 409, "ALREADY_EXISTS"),
         (conflict(VersionSource::Header).into(), 412, "VERSION_CONFLICT"),
         (conflict(VersionSource::Body).into(), 409, "VERSION_CONFLICT"),
+        (CommandError::NothingToMatch.into(), 412, "VERSION_CONFLICT"),
         (CommandError::Contended(key()).into(), 409, "CONTENDED"),
         (taken().into(), 409, "ALREADY_EXISTS"),
         (CommandError::KeyReused.into(), 422, "IDEMPOTENCY_KEY_REUSED"),

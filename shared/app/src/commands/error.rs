@@ -16,6 +16,9 @@ pub enum CommandError {
     /// An update without an expected version.
     #[error("send If-Match with the version you have seen, or * for whatever is newest")]
     PreconditionRequired,
+    /// A create with an `If-Match`: there is nothing yet that could be at any version.
+    #[error("a create has no version to match: leave If-Match out")]
+    NothingToMatch,
     /// No such entity.
     #[error("there is no {0}")]
     NotFound(EntityKey),

@@ -166,6 +166,7 @@ impl CommandError {
             Self::Input(_)
             | Self::ContradictoryVersions
             | Self::PreconditionRequired
+            | Self::NothingToMatch
             | Self::KeyReused
             | Self::KeyInvalid
             | Self::RepeatedInBatch { .. }

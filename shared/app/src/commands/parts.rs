@@ -26,6 +26,7 @@ impl<'a> Part<'a> {
         let key = |sk: SortKey| EntityKey::new(request.domain.entity_type().clone(), request.caller.tenant.clone(), sk);
         let (sk, expected) = match (&request.sk, &prepared.sk) {
             (Some(sk), _) => (sk.clone(), expected_version(request.if_match, prepared.version)?),
+            (None, _) if request.if_match.is_some() => return Err(CommandError::NothingToMatch),
             (None, Some(sk)) => (sk.clone(), None),
             // A ULID is 26 letters and digits: always a valid sort key.
             (None, None) => (environment.new_id().parse().map_err(CommandError::VersionsExhausted)?, None),
