@@ -64,8 +64,8 @@ pub trait Domain: Aggregate {
         Vec::new()
     }
 
-    /// The other entities of this domain that a command concerns.
-    fn involves(_: &Self::Command) -> Vec<SortKey> {
+    /// The other entities of this domain that a command concerns, each with the field that names it.
+    fn involves(_: &Self::Command) -> Vec<(&'static str, SortKey)> {
         Vec::new()
     }
 
@@ -145,7 +145,7 @@ pub enum Undecided {
 /// A command that has been read and validated, waiting for the states to decide on.
 pub trait PreparedCommand: fmt::Debug + Send + Sync {
     /// See [`Domain::involves`].
-    fn involves(&self) -> Vec<SortKey>;
+    fn involves(&self) -> Vec<(&'static str, SortKey)>;
 
     /// Decides on the states in these items, as often as asked: the addressed entity, then those
     /// that the command [`involves`](Self::involves). One decision for each, in the same order; none
@@ -305,7 +305,7 @@ impl<D: Domain> DynDomain for Erased<D> {
 struct Typed<D: Domain>(D::Command);
 
 impl<D: Domain> PreparedCommand for Typed<D> {
-    fn involves(&self) -> Vec<SortKey> {
+    fn involves(&self) -> Vec<(&'static str, SortKey)> {
         D::involves(&self.0)
     }
 

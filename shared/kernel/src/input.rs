@@ -9,8 +9,9 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::Deserializer;
 use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use crate::{Decimal, DecimalError, KeyError, SortKey, Version};
@@ -89,9 +90,37 @@ impl<T: Clone> Patch<T> {
     }
 }
 
-/// How many problems of one object are reported: nobody mends more at once, and an answer must not
+/// Reads a request body as JSON; `shape` is what it must be, such as `a JSON array`.
+///
+/// # Errors
+/// [`InputError::Malformed`], in words of our own: those of `serde` tell of types that no caller knows.
+pub fn read_body<'a, T: Deserialize<'a>>(text: &'a str, shape: &str) -> Result<T, InputError> {
+    serde_json::from_str(text).map_err(|error| {
+        InputError::Malformed(match error.classify() {
+            Category::Syntax => {
+                format!("the body is not JSON: look at line {}, column {}", error.line(), error.column())
+            }
+            Category::Eof if !text.trim_ascii().is_empty() => "the body ends before its JSON is complete".to_owned(),
+            Category::Eof | Category::Data | Category::Io => format!("the body must be {shape}"),
+        })
+    })
+}
+
+/// How many problems of one request are reported: nobody mends more at once, and an answer must not
 /// grow with what somebody sends.
-const MAX_PROBLEMS: usize = 20;
+pub const MAX_PROBLEMS: usize = 20;
+
+/// How much of one text that somebody sent is repeated to them, in characters.
+const MAX_ECHO: usize = 64;
+
+/// A text of a caller's, as a problem may repeat it: all of it or, of a long one, how it begins.
+#[must_use]
+pub fn echoed(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(MAX_ECHO) {
+        None => Cow::Borrowed(text),
+        Some((end, _)) => Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default())),
+    }
+}
 
 /// The fields of one JSON object, taken out one by one. What nobody took is unknown, and refused.
 #[derive(Debug)]
@@ -108,7 +137,7 @@ impl<'a> Fields<'a> {
     /// [`InputError::Malformed`] if the text is not one JSON object.
     pub fn of_body(text: &'a str) -> Result<Self, InputError> {
         let text = if text.trim_ascii().is_empty() { "{}" } else { text };
-        let raw: &RawValue = serde_json::from_str(text).map_err(|error| InputError::Malformed(error.to_string()))?;
+        let raw: &RawValue = read_body(text, "a JSON object")?;
         Self::of_object(raw, String::new())
             .ok_or_else(|| InputError::Malformed("the body must be a JSON object".to_owned()))
     }
@@ -191,7 +220,7 @@ impl<'a> Fields<'a> {
     /// Reports a problem that a single field's value could not show.
     pub fn report(&mut self, name: &str, rejection: Rejection) {
         if self.problems.len() < MAX_PROBLEMS {
-            let path = self.path_of(name);
+            let path = self.path_of(&echoed(name));
             self.problems.push(Problem { path, code: rejection.code, message: rejection.message });
         }
     }

@@ -64,6 +64,50 @@ fn a_body_that_is_not_one_json_object_is_malformed() {
 }
 
 #[test]
+fn what_is_wrong_with_a_body_is_said_in_words_of_our_own() {
+    let said = |body: &str| Fields::of_body(body).unwrap_err().to_string();
+    for (body, words) in [
+        ("{\"a\": }", "the body is not JSON: look at line 1, column 7"),
+        ("{\n \"a\": 1,}", "the body is not JSON: look at line 2, column 9"),
+        ("{} {}", "the body is not JSON: look at line 1, column 4"),
+        ("{\"a\": [1", "the body ends before its JSON is complete"),
+        ("[]", "the body must be a JSON object"),
+        ("null", "the body must be a JSON object"),
+    ] {
+        assert_eq!(said(body), words, "{body}");
+    }
+    let array = |body| read_body::<Vec<&RawValue>>(body, "a JSON array").map_err(|error| error.to_string());
+    assert_eq!(array("[1, {}]").unwrap().len(), 2);
+    for (body, words) in [
+        ("", "the body must be a JSON array"),
+        ("{}", "the body must be a JSON array"),
+        ("7", "the body must be a JSON array"),
+        ("[1, 2", "the body ends before its JSON is complete"),
+        ("[1,]", "the body is not JSON: look at line 1, column 4"),
+    ] {
+        assert_eq!(array(body).unwrap_err(), words, "{body}");
+    }
+}
+
+#[test]
+fn of_a_long_name_only_the_beginning_is_repeated() {
+    let (known, long) = ("é".repeat(64), "é".repeat(65));
+    let text = format!(r#"{{"{known}": 1, "a": {{"{long}": 1}}, "{long}": 1, "{long}": 2}}"#);
+    let mut fields = Fields::of_body(&text).unwrap();
+    fields.object("a", |_| ());
+    let mut found = problems(fields);
+    found.sort();
+    let cut = format!("{known}…");
+    let expected = [
+        (format!("a.{cut}"), "UNKNOWN_FIELD"),
+        (known, "UNKNOWN_FIELD"),
+        (cut.clone(), "DUPLICATE_FIELD"),
+        (cut, "UNKNOWN_FIELD"),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn a_patch_tells_keep_remove_and_set_apart() {
     let mut fields = Fields::of_body(r#"{"gone": null, "new": "x"}"#).unwrap();
     assert_eq!(fields.patch::<String>("kept"), Patch::Keep);

@@ -1,11 +1,11 @@
-//! Reading a request's body, its content type, its `If-Match` and its `Idempotency-Key`.
+//! Reading a request's body, its content type, its conditions and its `Idempotency-Key`.
 
 use axum::body::Body;
 use axum::extract::Request;
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_MATCH};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use ledgerline_app::{IfMatch, LARGE_STATE_LIMIT};
+use ledgerline_app::{IfMatch, LARGE_STATE_LIMIT, ParameterProblem};
 use ledgerline_kernel::DynDomain;
 
 use crate::problem::RequestError;
@@ -33,7 +33,7 @@ pub(crate) async fn read(request: Request, accepts: Accepts, limit: usize) -> Re
     let (parts, body) = request.into_parts();
     let declared = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|bytes| bytes > limit as u64) {
-        return Err(RequestError::BodyTooLarge);
+        return Err(RequestError::BodyTooLarge { limit });
     }
     let bytes = collect(body, limit).await?;
     if bytes.is_empty() {
@@ -49,7 +49,7 @@ pub(crate) async fn read(request: Request, accepts: Accepts, limit: usize) -> Re
 async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, RequestError> {
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes().into()),
-        Err(error) if error.is::<LengthLimitError>() => Err(RequestError::BodyTooLarge),
+        Err(error) if error.is::<LengthLimitError>() => Err(RequestError::BodyTooLarge { limit }),
         Err(_) => Err(RequestError::UnreadableBody),
     }
 }
@@ -83,8 +83,8 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
 /// Reads `If-Match`: one strong entity tag that holds a version, or `*`.
 ///
 /// Entity tags here are versions, so a weak tag, a list or any other tag cannot be meant.
-pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, RequestError> {
-    let refused = || RequestError::parameter("If-Match", "must be one version in quotes, such as \"3\", or *");
+pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, ParameterProblem> {
+    let refused = || ParameterProblem::new("If-Match", "must be one version in quotes, such as \"3\", or *");
     match single(headers, &IF_MATCH).map_err(|()| refused())? {
         None => Ok(None),
         Some("*") => Ok(Some(IfMatch::Any)),
@@ -98,13 +98,28 @@ pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, RequestEr
     }
 }
 
+/// Refuses `If-Match` on a batch, which is of no one entity.
+pub(crate) fn no_if_match(headers: &HeaderMap) -> Result<(), ParameterProblem> {
+    let refused = || ParameterProblem::new("If-Match", "is not for a batch: give its entries versions");
+    if headers.contains_key(IF_MATCH) { Err(refused()) } else { Ok(()) }
+}
+
+/// Checks `If-None-Match`: `*` says what a create does anyway. No other command keeps any, and one that
+/// is not kept must not pass for one that held.
+pub(crate) fn if_none_match(headers: &HeaderMap, creates: bool) -> Result<(), ParameterProblem> {
+    match single(headers, &IF_NONE_MATCH) {
+        Ok(None) => Ok(()),
+        Ok(Some("*")) if creates => Ok(()),
+        _ => Err(ParameterProblem::new("If-None-Match", "is for reads and, as *, for a create")),
+    }
+}
+
 /// The longest idempotency key, in characters.
 pub(crate) const LONGEST_IDEMPOTENCY_KEY: usize = 255;
 
 /// Reads `Idempotency-Key`: one text of visible ASCII.
-pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, RequestError> {
-    let refused =
-        || RequestError::parameter("Idempotency-Key", "must be given once, 1 to 255 visible ASCII characters");
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ParameterProblem> {
+    let refused = || ParameterProblem::new("Idempotency-Key", "must be given once, 1 to 255 visible ASCII characters");
     let key = single(headers, &IDEMPOTENCY_KEY).map_err(|()| refused())?;
     let is_one = |key: &str| (1..=LONGEST_IDEMPOTENCY_KEY).contains(&key.len()) && !key.contains(char::is_control);
     if key.is_none_or(is_one) { Ok(key.map(str::to_owned)) } else { Err(refused()) }

@@ -45,6 +45,19 @@ fn if_match_refuses_weak_tags_lists_and_garbage() {
 }
 
 #[test]
+fn if_none_match_is_a_star_on_a_create_and_nothing_else() {
+    let sent = |text| headers(&[(IF_NONE_MATCH, text)]);
+    assert_eq!(if_none_match(&sent("*"), true), Ok(()));
+    assert!(if_none_match(&sent("*"), false).is_err());
+    for creates in [true, false] {
+        assert_eq!(if_none_match(&headers(&[]), creates), Ok(()));
+        for text in ["\"1\"", "W/\"1\"", "", "*, *"] {
+            assert!(if_none_match(&sent(text), creates).is_err(), "{text}");
+        }
+    }
+}
+
+#[test]
 fn json_is_accepted_with_or_without_a_utf_8_charset() {
     for text in ["application/json", "Application/JSON; charset=utf-8", "application/json;charset=\"UTF-8\""] {
         assert!(is_acceptable(&headers(&[(CONTENT_TYPE, text)]), Accepts::Json), "{text:?}");

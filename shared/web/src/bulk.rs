@@ -4,14 +4,14 @@ use axum::extract::Request;
 use axum::response::Response;
 use http::StatusCode;
 use ledgerline_app::{Accepted, CommandError, CommandRequest, FailedEntry};
-use ledgerline_kernel::input::{BatchEntry, InputError, Problem as FieldProblem};
+use ledgerline_kernel::input::{BatchEntry, InputError, Problem as FieldProblem, read_body};
 use ledgerline_kernel::{Action, Entity};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::body::{self, Accepts};
 use crate::commands::{Endpoint, Sent};
-use crate::problem::{ApiError, Problem, RequestError};
+use crate::problem::{ApiError, Problem};
 use crate::respond::{Answered, EntityView, Extra, success};
 
 /// The most entries of a batch.
@@ -24,6 +24,9 @@ struct EntryResult<'a> {
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<EntityView<'a>>,
+    /// Whether the entry changed anything, where the answer to a single command says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta: Option<Extra>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Box<RawValue>>,
 }
@@ -31,7 +34,13 @@ struct EntryResult<'a> {
 impl Endpoint {
     /// Executes a batch, each entry by itself or, with `atomic=true`, all of them or none.
     pub(crate) async fn execute_bulk(&self, mut sent: Sent, request: Request) -> Result<Response, ApiError> {
-        let atomic = sent.parameters.flag("atomic")?;
+        let atomic = sent.parameters.flag("atomic");
+        sent.parameters.checked(body::no_if_match(request.headers()));
+        sent.parameters.checked(body::if_none_match(request.headers(), false));
+        let longest = body::LONGEST_IDEMPOTENCY_KEY - "#99".len();
+        if !atomic && sent.idempotency_key.as_ref().is_some_and(|key| key.len() > longest) {
+            sent.parameters.report("Idempotency-Key", format!("must be {longest} characters at most for a batch"));
+        }
         std::mem::take(&mut sent.parameters).finish()?;
         let body = body::read(request, Accepts::Json, body::limit_of(self.domain.as_ref())).await?;
         let entries: Vec<_> = entries(&body)?.into_iter().map(BatchEntry::read).collect();
@@ -43,12 +52,13 @@ impl Endpoint {
             self.each(&sent, entries, &body).await?
         };
         let accepted: Vec<&Accepted> = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()).collect();
-        let entities: Vec<_> =
-            outcomes.iter().map(|outcome| outcome.as_ref().map(|accepted| Entity::from(&accepted.item))).collect();
+        let seen = |accepted: &Accepted| (Entity::from(&accepted.item), accepted.changed);
+        let entities: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().map(seen)).collect();
         let results = entities.iter().zip(creates).enumerate().map(|(index, (entity, creates))| match entity {
-            Ok(entity) => {
+            Ok((entity, changed)) => {
                 let status = if creates { StatusCode::CREATED } else { StatusCode::OK };
-                EntryResult { index, status: status.as_u16(), data: Some(EntityView::of(entity)), error: None }
+                let (data, meta) = (EntityView::of(entity), Extra { changed: Some(*changed), ..Extra::default() });
+                EntryResult { index, status: status.as_u16(), data: Some(data), meta: Some(meta), error: None }
             }
             Err(error) => failed(index, error, &sent.incoming.id),
         });
@@ -86,10 +96,6 @@ impl Endpoint {
     ) -> Result<Vec<Result<Accepted, CommandError>>, ApiError> {
         let key = sent.idempotency_key.as_deref();
         if let Some(key) = key {
-            if key.len() > body::LONGEST_IDEMPOTENCY_KEY - "#99".len() {
-                let message = "must be 252 characters at most for a batch";
-                return Err(RequestError::parameter("Idempotency-Key", message).into());
-            }
             let payload = format!("{} {body}", self.domain.resource());
             self.commands.reserve(&sent.caller.tenant, key, &payload).await?;
         }
@@ -126,8 +132,7 @@ impl Endpoint {
 
 /// The raw texts of a batch's entries, in order.
 fn entries(body: &str) -> Result<Vec<&RawValue>, CommandError> {
-    let entries: Vec<&RawValue> = serde_json::from_str(body)
-        .map_err(|error| InputError::Malformed(format!("the body must be a JSON array: {error}")))?;
+    let entries: Vec<&RawValue> = read_body(body, "a JSON array")?;
     if (1..=LIMIT).contains(&entries.len()) {
         return Ok(entries);
     }
@@ -140,5 +145,5 @@ fn failed(index: usize, error: &CommandError, request_id: &str) -> EntryResult<'
     problem.log(request_id);
     let body = String::from_utf8(problem.body(request_id)).ok();
     let error = body.and_then(|text| RawValue::from_string(text).ok());
-    EntryResult { index, status: problem.status.as_u16(), data: None, error }
+    EntryResult { index, status: problem.status.as_u16(), data: None, meta: None, error }
 }

@@ -110,13 +110,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Sent {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let Verified(caller) = Verified::from_request_parts(parts, state).await?;
         let Ok(incoming) = Incoming::from_request_parts(parts, state).await;
-        Ok(Self {
-            caller,
-            incoming,
-            parameters: Parameters::from_request_parts(parts, state).await?,
-            idempotency_key: body::idempotency_key(&parts.headers)?,
-            wait: Wait::preferred(&parts.headers),
-        })
+        let Ok(mut parameters) = Parameters::from_request_parts(parts, state).await;
+        let idempotency_key = parameters.checked(body::idempotency_key(&parts.headers)).flatten();
+        Ok(Self { caller, incoming, parameters, idempotency_key, wait: Wait::preferred(&parts.headers) })
     }
 }
 
@@ -128,8 +124,9 @@ impl Endpoint {
         mut sent: Sent,
         request: Request,
     ) -> Result<Response, ApiError> {
+        let if_match = sent.parameters.checked(body::if_match(request.headers())).flatten();
+        sent.parameters.checked(body::if_none_match(request.headers(), action == Action::Create));
         std::mem::take(&mut sent.parameters).finish()?;
-        let if_match = body::if_match(request.headers())?;
         let accepts = if action == Action::Update { Accepts::MergePatch } else { Accepts::Json };
         let body = body::read(request, accepts, body::limit_of(self.domain.as_ref())).await?;
         let origin = sent.origin();

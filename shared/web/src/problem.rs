@@ -9,9 +9,9 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
-use ledgerline_app::{CommandError, FailedEntry, QueryError, VersionSource};
+use ledgerline_app::{CommandError, FailedEntry, ParameterProblem, QueryError, VersionSource};
 use ledgerline_kernel::Version;
-use ledgerline_kernel::input::{InputError, Problem as FieldProblem};
+use ledgerline_kernel::input::{InputError, MAX_PROBLEMS, Problem as FieldProblem, echoed};
 use ledgerline_kernel::ports::StoreError;
 use serde::Serialize;
 
@@ -38,12 +38,12 @@ pub(crate) enum RequestError {
     ImpossibleKey,
     /// The body is not what its route takes.
     UnsupportedMediaType,
-    /// The body is over the limit.
-    BodyTooLarge,
+    /// The body is over the limit, in bytes.
+    BodyTooLarge { limit: usize },
     /// The body did not arrive, or is not text.
     UnreadableBody,
-    /// A query parameter or header makes no sense.
-    Parameter { name: String, message: &'static str },
+    /// Query parameters or headers make no sense.
+    Parameters(Vec<ParameterProblem>),
     /// A cursor that was not handed out for this list.
     Cursor,
     /// What is read has not got to the version asked for.
@@ -53,8 +53,8 @@ pub(crate) enum RequestError {
 }
 
 impl RequestError {
-    pub(crate) fn parameter(name: impl Into<String>, message: &'static str) -> Self {
-        Self::Parameter { name: name.into(), message }
+    pub(crate) fn parameter(name: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Parameters(vec![ParameterProblem::new(name, message)])
     }
 }
 
@@ -124,8 +124,8 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", "there is no such entity")
     }
 
-    fn too_large() -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "this is larger than can be stored")
+    fn too_large(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", detail)
     }
 
     fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
@@ -134,6 +134,22 @@ impl Problem {
 
     fn invalid(code: &'static str, detail: &'static str, errors: Vec<FieldProblem>) -> Self {
         Self { errors, ..Self::new(StatusCode::BAD_REQUEST, code, detail) }
+    }
+
+    fn invalid_field(path: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
+        let problem = FieldProblem { path: path.into(), code, message: message.into() };
+        Self::invalid("VALIDATION_ERROR", "the body has problems", vec![problem])
+    }
+
+    /// As of a body's fields, so many are named and no more, and only the beginning of a long name.
+    fn parameters(problems: Vec<ParameterProblem>) -> Self {
+        let code = "INVALID_PARAMETER";
+        let problems = problems.into_iter().take(MAX_PROBLEMS);
+        let errors = problems.map(|ParameterProblem { name, message }| {
+            let path = echoed(&name).into_owned();
+            FieldProblem { path, code, message }
+        });
+        Self::invalid(code, "the parameters or headers have problems", errors.collect())
     }
 
     /// Logs it if it is our fault. The request's id is in the line itself: a filter that leaves out
@@ -230,13 +246,11 @@ impl From<RequestError> for Problem {
                 "UNSUPPORTED_MEDIA_TYPE",
                 "send application/json in UTF-8, uncompressed",
             ),
-            RequestError::BodyTooLarge => Self::too_large(),
+            RequestError::BodyTooLarge { limit } => {
+                Self::too_large(format!("the request's body is over the limit of {} MiB", limit / (1024 * 1024)))
+            }
             RequestError::UnreadableBody => Self::malformed("the body is incomplete or not UTF-8 text"),
-            RequestError::Parameter { name, message } => Self::invalid(
-                "INVALID_PARAMETER",
-                "a parameter or header makes no sense",
-                vec![parameter_problem(name, message.to_owned())],
-            ),
+            RequestError::Parameters(problems) => Self::parameters(problems),
             RequestError::Cursor => {
                 Self::new(StatusCode::BAD_REQUEST, "INVALID_CURSOR", "the cursor was not handed out for this list")
             }
@@ -273,19 +287,19 @@ impl From<&CommandError> for Problem {
                 Self::invalid("VALIDATION_ERROR", "the body has problems", problems.clone())
             }
             CommandError::ContradictoryVersions => {
-                let message = "must be the version in If-Match".to_owned();
-                let problem = FieldProblem { path: "version".to_owned(), code: "CONTRADICTS_IF_MATCH", message };
-                Self::invalid("VALIDATION_ERROR", "the body has problems", vec![problem])
+                Self::invalid_field("version", "CONTRADICTS_IF_MATCH", "must be the version in If-Match")
             }
             CommandError::PreconditionRequired => {
                 Self::new(StatusCode::PRECONDITION_REQUIRED, "PRECONDITION_REQUIRED", reason)
             }
+            CommandError::NothingToMatch => Self::new(StatusCode::PRECONDITION_FAILED, "VERSION_CONFLICT", reason),
             CommandError::NotFound(_) => Self::not_found(),
             CommandError::AlreadyExists(_) => {
                 Self::new(StatusCode::CONFLICT, "ALREADY_EXISTS", "there is such an entity already")
             }
-            CommandError::Taken { field, .. } => {
-                let message = "must not be another's".to_owned();
+            CommandError::Taken { field, holder } => {
+                // Of the same tenant, always: so who has it may be told, and is who can give it up.
+                let message = format!("must not be another's: {} has it until that is changed or deleted", holder.sk);
                 let problem = FieldProblem { path: field.clone(), code: "TAKEN", message };
                 Self { errors: vec![problem], ..Self::new(StatusCode::CONFLICT, "ALREADY_EXISTS", reason) }
             }
@@ -301,22 +315,17 @@ impl From<&CommandError> for Problem {
                 Self { retry: true, ..Self::new(StatusCode::CONFLICT, "CONTENDED", detail) }
             }
             CommandError::KeyReused => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "IDEMPOTENCY_KEY_REUSED", reason),
-            CommandError::KeyInvalid => Self::invalid(
-                "INVALID_PARAMETER",
-                "a parameter or header makes no sense",
-                vec![parameter_problem("Idempotency-Key".to_owned(), reason)],
-            ),
+            CommandError::KeyInvalid => Self::parameters(vec![ParameterProblem::new("Idempotency-Key", reason)]),
             CommandError::InFlight => Self { retry: true, ..Self::new(StatusCode::CONFLICT, "IN_FLIGHT", reason) },
-            CommandError::RepeatedInBatch(what) => {
-                let message = format!("must not concern the same {what} as another entry, or twice");
-                let problem = FieldProblem { path: String::new(), code: "REPEATED", message };
-                Self::invalid("VALIDATION_ERROR", "the body has problems", vec![problem])
+            CommandError::RepeatedInBatch { field, entry } => {
+                Self::invalid_field(field, "REPEATED", format!("must not be that of entry {entry} as well"))
             }
+            CommandError::NamesItself(field) => Self::invalid_field(*field, "REPEATED", "must name another entity"),
             CommandError::Refused { code, detail } => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, *code, detail.clone())
             }
-            CommandError::TooManyWrites { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", reason),
-            CommandError::TooLarge { .. } => Self::too_large(),
+            CommandError::TooManyWrites { .. } => Self::too_large(reason),
+            CommandError::TooLarge { .. } => Self::too_large("this is larger than can be stored"),
             CommandError::Store(error) => error.clone().into(),
             CommandError::Corrupt(_) | CommandError::Unstorable(_) | CommandError::VersionsExhausted(_) => {
                 Self::internal(reason)
@@ -329,10 +338,7 @@ impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         match error {
             QueryError::NotFound(_) => Self::not_found(),
-            QueryError::Parameters(problems) => {
-                let problems = problems.into_iter().map(|problem| parameter_problem(problem.name, problem.message));
-                Self::invalid("INVALID_PARAMETER", "a parameter makes no sense", problems.collect())
-            }
+            QueryError::Parameters(problems) => Self::parameters(problems),
             QueryError::NotYetVisible => RequestError::NotYetVisible.into(),
             QueryError::Store(error) => error.into(),
         }
@@ -347,10 +353,6 @@ impl From<StoreError> for Problem {
             StoreError::Rejected { .. } => Self::internal(reason),
         }
     }
-}
-
-fn parameter_problem(path: String, message: String) -> FieldProblem {
-    FieldProblem { path, code: "INVALID_PARAMETER", message }
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ fn rejected() -> StoreError {
 }
 
 fn taken() -> CommandError {
-    CommandError::Taken { field: "code".to_owned(), holder: "PRODUCT#acme#secret".parse().unwrap() }
+    CommandError::Taken { field: "code".to_owned(), holder: "PRODUCT#acme#ring-8".parse().unwrap() }
 }
 
 fn conflict(given_in: VersionSource) -> CommandError {
@@ -48,7 +48,7 @@ fn table() -> Vec<(ApiError, u16, &'static str)> {
         (RequestError::MethodNotAllowed.into(), 405, "METHOD_NOT_ALLOWED"),
         (RequestError::ImpossibleKey.into(), 404, "NOT_FOUND"),
         (RequestError::UnsupportedMediaType.into(), 415, "UNSUPPORTED_MEDIA_TYPE"),
-        (RequestError::BodyTooLarge.into(), 413, "PAYLOAD_TOO_LARGE"),
+        (RequestError::BodyTooLarge { limit: 1024 * 1024 }.into(), 413, "PAYLOAD_TOO_LARGE"),
         (RequestError::UnreadableBody.into(), 400, "MALFORMED_BODY"),
         (RequestError::parameter("limit", "must be a number").into(), 400, "INVALID_PARAMETER"),
         (RequestError::Cursor.into(), 400, "INVALID_CURSOR"),
@@ -62,12 +62,14 @@ fn table() -> Vec<(ApiError, u16, &'static str)> {
         (CommandError::AlreadyExists(key()).into(), 409, "ALREADY_EXISTS"),
         (conflict(VersionSource::Header).into(), 412, "VERSION_CONFLICT"),
         (conflict(VersionSource::Body).into(), 409, "VERSION_CONFLICT"),
+        (CommandError::NothingToMatch.into(), 412, "VERSION_CONFLICT"),
         (CommandError::Contended(key()).into(), 409, "CONTENDED"),
         (taken().into(), 409, "ALREADY_EXISTS"),
         (CommandError::KeyReused.into(), 422, "IDEMPOTENCY_KEY_REUSED"),
         (CommandError::KeyInvalid.into(), 400, "INVALID_PARAMETER"),
         (CommandError::InFlight.into(), 409, "IN_FLIGHT"),
-        (CommandError::RepeatedInBatch("entity".to_owned()).into(), 400, "VALIDATION_ERROR"),
+        (CommandError::RepeatedInBatch { field: "code".to_owned(), entry: 0 }.into(), 400, "VALIDATION_ERROR"),
+        (CommandError::NamesItself("target").into(), 400, "VALIDATION_ERROR"),
         (CommandError::TooManyWrites { operations: 101, limit: 100 }.into(), 413, "PAYLOAD_TOO_LARGE"),
         (FailedEntry { index: 7, error: taken() }.into(), 409, "ALREADY_EXISTS"),
         (refused.into(), 422, "PRODUCT_DELETED"),
@@ -127,6 +129,7 @@ fn conflicts_name_the_current_version_and_validations_their_fields() {
     assert_eq!(body(CommandError::ContradictoryVersions.into())["errors"][0]["path"], "version");
     let taken = &body(taken().into())["errors"][0];
     assert_eq!((&taken["path"], &taken["code"]), (&"code".into(), &"TAKEN".into()));
+    assert_eq!(taken["message"], "must not be another's: ring-8 has it until that is changed or deleted");
     assert_eq!(body(CommandError::KeyInvalid.into())["errors"][0]["path"], "Idempotency-Key");
 }
 

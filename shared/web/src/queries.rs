@@ -12,7 +12,7 @@ use ledgerline_kernel::{DynDomain, Entity, SortKey, TenantCode, Timestamp, Versi
 
 use crate::auth::Verified;
 use crate::cursor::CursorKey;
-use crate::min_version::min_versions;
+use crate::min_version::{X_MIN_VERSION, min_versions};
 use crate::parameters::{EntityPath, Parameters, percent_encoded};
 use crate::permission::{Access, Guard, Permission};
 use crate::problem::{ApiError, RequestError};
@@ -59,9 +59,9 @@ pub(crate) fn mount(
         }
     });
     let history = endpoint.clone().map(|endpoint| {
-        move |caller: Verified, sk: EntityPath, incoming: Incoming, uri: Uri, query: Parameters| {
+        move |caller: Verified, sk: EntityPath, incoming: Incoming, uri: Uri, query: Parameters, request: Request| {
             let endpoint = endpoint.clone();
-            async move { endpoint.history(caller.0, sk.0, &incoming, &uri, query).await }
+            async move { endpoint.history(caller.0, sk.0, &incoming, &uri, query, request.headers()).await }
         }
     });
     let get = endpoint.map(|endpoint| {
@@ -87,26 +87,27 @@ impl Endpoint {
         headers: &HeaderMap,
     ) -> Result<Response, ApiError> {
         let consistency = query.text("consistency");
-        let version: Option<Version> = query.value("version", A_VERSION)?;
-        let min_version: Option<Version> = query.value("minVersion", A_VERSION)?;
-        let as_of: Option<Timestamp> = query.value("asOf", A_TIME)?;
-        query.finish()?;
-        let strong = match consistency.as_deref() {
-            None | Some("eventual") => false,
-            Some("strong") => true,
-            Some(_) => return Err(RequestError::parameter("consistency", "must be strong or eventual").into()),
-        };
-        let domain = self.domain.as_ref();
+        let version: Option<Version> = query.value("version", A_VERSION);
+        let min_version: Option<Version> = query.value("minVersion", A_VERSION);
+        let as_of: Option<Timestamp> = query.value("asOf", A_TIME);
+        let least = query.checked(min_versions(headers)).unwrap_or_default().of(&sk);
+        if !matches!(consistency.as_deref(), None | Some("eventual" | "strong")) {
+            query.report("consistency", "must be strong or eventual");
+        }
         let is_of_now = consistency.is_some() || min_version.is_some();
+        if version.is_some() && is_of_now {
+            query.report("version", "is a version of its own: leave out consistency and minVersion");
+        }
+        if as_of.is_some() && (is_of_now || version.is_some()) {
+            query.report("asOf", "says which version it is: leave out version, consistency and minVersion");
+        }
+        if least.is_some() && (version.is_some() || as_of.is_some()) {
+            query.report(X_MIN_VERSION, "must not name what is read as it was: leave out version and asOf");
+        }
+        query.finish()?;
+        let (domain, min_version) = (self.domain.as_ref(), min_version.max(least));
+        let strong = consistency.as_deref() == Some("strong");
         let entity = match (version, as_of) {
-            (Some(_), _) if is_of_now => {
-                let message = "is a version of its own: leave out consistency and minVersion";
-                return Err(RequestError::parameter("version", message).into());
-            }
-            (version, Some(_)) if is_of_now || version.is_some() => {
-                let message = "says which version it is: leave out version, consistency and minVersion";
-                return Err(RequestError::parameter("asOf", message).into());
-            }
             (_, Some(moment)) => self.queries.as_of(domain, caller.tenant, sk, moment).await?,
             (Some(version), None) => self.queries.at_version(domain, caller.tenant, sk, version).await?,
             (None, None) => self.queries.get(domain, caller.tenant, sk, strong, min_version).await?,
@@ -131,28 +132,36 @@ impl Endpoint {
         mut query: Parameters,
         headers: &HeaderMap,
     ) -> Result<Response, ApiError> {
-        let least = min_versions(headers)?;
-        let page = match query.text("store").as_deref() {
-            None => self.page(caller.tenant, query, &least).await?,
+        let least = query.checked(min_versions(headers)).unwrap_or_default();
+        let store = query.text("store");
+        if !matches!(store.as_deref(), None | Some("data")) {
+            query.report("store", "must be data, or left out");
+        }
+        let page = match store.as_deref() {
             Some("data") => self.page_by_key(caller.tenant, query, &least).await?,
-            Some(_) => return Err(RequestError::parameter("store", "must be data, or left out").into()),
+            _ => self.page(caller.tenant, query, &least).await?,
         };
         let views: Vec<_> = page.entities.iter().map(EntityView::of).collect();
         let extra = Extra { count: Some(views.len()), total_count: page.total, ..Extra::default() };
-        success(StatusCode::OK, incoming, &views, extra, Some(links(uri, page.next.as_deref())?))
+        success(StatusCode::OK, incoming, &views, extra, Some(links(uri, page.next.as_deref())))
     }
 
     async fn page(&self, tenant: TenantCode, mut query: Parameters, least: &MinVersions) -> Result<Page, ApiError> {
-        let (limit, cursor) = (query.limit()?, query.text("cursor"));
+        let (limit, cursor) = (query.limit(), query.text("cursor"));
         let (q, sort) = (query.text("q"), query.text("sort").unwrap_or_default());
-        let (include_deleted, with_total) = (query.flag("includeDeleted")?, query.flag("total")?);
+        let (include_deleted, with_total) = (query.flag("includeDeleted"), query.flag("total"));
         let mut filters = query.rest();
         filters.sort_unstable();
+        // What is counted besides is the same on every page: `total` may differ, as `limit` may.
         let selection = serde_json::to_string(&(&filters, &q, &sort, include_deleted)).unwrap_or_default();
+        let mut request = ListRequest { filters, q, sort, after: None, limit, include_deleted, with_total };
+        for problem in request.problems(self.domain.as_ref()) {
+            query.report(problem.name, problem.message);
+        }
+        query.finish()?;
         let owner = tenant.clone();
         let scope = ["list", self.domain.resource(), owner.as_str(), &selection];
-        let after = cursor.map(|cursor| self.cursor_key.open(&scope, &cursor)).transpose()?;
-        let request = ListRequest { filters, q, sort, after, limit, include_deleted, with_total };
+        request.after = cursor.map(|cursor| self.cursor_key.open(&scope, &cursor)).transpose()?;
         let page = self.queries.list(self.domain.as_ref(), tenant, request, least).await?;
         let next = page.next.map(|position| self.cursor_key.seal(&scope, &position));
         Ok(Page { entities: page.entities, next, total: page.total })
@@ -165,19 +174,18 @@ impl Endpoint {
         mut query: Parameters,
         least: &MinVersions,
     ) -> Result<Page, ApiError> {
-        let (limit, cursor) = (query.limit()?, query.text("cursor"));
-        let include_deleted = query.flag("includeDeleted")?;
-        let prefix: Option<SortKey> = query.value("sk.prefix", A_KEY)?;
+        let (limit, cursor) = (query.limit(), query.text("cursor"));
+        let include_deleted = query.flag("includeDeleted");
+        let prefix: Option<SortKey> = query.value("sk.prefix", A_KEY);
         let (from, end): (Option<SortKey>, Option<SortKey>) =
-            (query.value("sk.gte", A_KEY)?, query.value("sk.lt", A_KEY)?);
-        if let Some((name, _)) = query.rest().into_iter().next() {
-            return Err(RequestError::parameter(name, "is not a parameter of a list with store=data").into());
+            (query.value("sk.gte", A_KEY), query.value("sk.lt", A_KEY));
+        if prefix.is_some() && (from.is_some() || end.is_some()) {
+            query.report("sk.prefix", "goes without sk.gte and sk.lt");
         }
+        query.refuse_rest("is not a parameter of a list with store=data");
+        query.finish()?;
         let selection = serde_json::to_string(&(&prefix, &from, &end, include_deleted)).unwrap_or_default();
         let keys = match prefix {
-            Some(_) if from.is_some() || end.is_some() => {
-                return Err(RequestError::parameter("sk.prefix", "goes without sk.gte and sk.lt").into());
-            }
             Some(prefix) => KeyRange::Prefix(prefix),
             None => KeyRange::Between(from, end),
         };
@@ -197,14 +205,19 @@ impl Endpoint {
         incoming: &Incoming,
         uri: &Uri,
         mut query: Parameters,
+        headers: &HeaderMap,
     ) -> Result<Response, ApiError> {
         let domain = self.domain.as_ref();
-        let (limit, cursor) = (query.limit()?, query.text("cursor"));
+        let (limit, cursor) = (query.limit(), query.text("cursor"));
+        let least = query.checked(min_versions(headers)).unwrap_or_default().of(&sk);
         query.finish()?;
         let (tenant, key) = (caller.tenant.clone(), sk.clone());
         let scope = ["history", domain.resource(), tenant.as_str(), key.as_str()];
         let before: Option<Version> = cursor.map(|cursor| self.cursor_key.open(&scope, &cursor)).transpose()?;
         let (items, next) = self.queries.history(domain, caller.tenant, sk, before, limit).await?;
+        if before.is_none() && items.first().map(|item| item.version) < least {
+            return Err(RequestError::NotYetVisible.into());
+        }
         let entities: Vec<_> = items.iter().map(Entity::from).collect();
         let views: Vec<_> = entities
             .iter()
@@ -213,7 +226,7 @@ impl Endpoint {
             .collect();
         let next = next.map(|version| self.cursor_key.seal(&scope, &version));
         let extra = Extra { count: Some(views.len()), ..Extra::default() };
-        success(StatusCode::OK, incoming, &views, extra, Some(links(uri, next.as_deref())?))
+        success(StatusCode::OK, incoming, &views, extra, Some(links(uri, next.as_deref())))
     }
 }
 
@@ -228,15 +241,15 @@ fn is_known(headers: &HeaderMap, version: Version) -> bool {
 }
 
 /// The page's own address and, with the next cursor in it, that of the page after.
-pub(crate) fn links(uri: &Uri, next: Option<&str>) -> Result<Links, RequestError> {
+pub(crate) fn links(uri: &Uri, next: Option<&str>) -> Links {
     let this = uri.path_and_query().map_or_else(|| uri.path().to_owned(), ToString::to_string);
-    let Some(cursor) = next else { return Ok(Links { this, next: None }) };
+    let Some(cursor) = next else { return Links { this, next: None } };
     let mut link = format!("{}?", uri.path());
-    for (name, value) in Parameters::parse(uri.query().unwrap_or_default())?.rest() {
+    for (name, value) in Parameters::parse(uri.query().unwrap_or_default()).rest() {
         if name != "cursor" {
             link.push_str(&format!("{}={}&", percent_encoded(&name), percent_encoded(&value)));
         }
     }
     link.push_str(&format!("cursor={cursor}"));
-    Ok(Links { this, next: Some(link) })
+    Links { this, next: Some(link) }
 }

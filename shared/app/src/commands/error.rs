@@ -16,6 +16,9 @@ pub enum CommandError {
     /// An update without an expected version.
     #[error("send If-Match with the version you have seen, or * for whatever is newest")]
     PreconditionRequired,
+    /// A create with an `If-Match`: there is nothing yet that could be at any version.
+    #[error("a create has no version to match: leave If-Match out")]
+    NothingToMatch,
     /// No such entity.
     #[error("there is no {0}")]
     NotFound(EntityKey),
@@ -53,8 +56,16 @@ pub enum CommandError {
     #[error("a request with this idempotency key is being answered")]
     InFlight,
     /// Two entries of one transaction concern the same entity or unique value.
-    #[error("another entry concerns the same {0}")]
-    RepeatedInBatch(String),
+    #[error("entry {entry} has the same {field}")]
+    RepeatedInBatch {
+        /// The field that names it, in the later of the two.
+        field: String,
+        /// The earlier of the two, from 0.
+        entry: usize,
+    },
+    /// A command names the entity that it is addressed to where it must name another.
+    #[error("{0} names the entity itself")]
+    NamesItself(&'static str),
     /// More than one transaction takes.
     #[error("{operations} writes, {limit} fit into one transaction")]
     TooManyWrites {

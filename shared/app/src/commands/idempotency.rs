@@ -101,7 +101,7 @@ impl Commands {
             Err(failed) if failed.error.may_come_from_an_earlier_success() => {
                 let remembered = self.ledger.remembered(&idempotency.tenant, &idempotency.key, unit.now).await;
                 match remembered.map_err(at_first)? {
-                    Some(record) => self.replay(idempotency, &record).await.map_err(at_first),
+                    Some(record) => self.replay(unit, idempotency, &record).await.map_err(at_first),
                     None => Err(failed),
                 }
             }
@@ -120,15 +120,18 @@ impl Commands {
         let commit = Commit { idempotency: Some(record), ..Commit::default() };
         match self.ledger.commit(&commit, unit.now).await {
             Ok(()) => Ok(accepted),
-            Err(CommitError::Remembered(record)) => self.replay(idempotency, &record).await.map_err(at_first),
+            Err(CommitError::Remembered(record)) => self.replay(unit, idempotency, &record).await.map_err(at_first),
             Err(CommitError::Store(error)) => Err(at_first(error)),
             Err(_) => Err(at_first(CommandError::InFlight)),
         }
     }
 
-    /// The first answer again: the versions that the record names, which never change.
+    /// The first answer again: the versions that the record names, which never change. Of the other
+    /// entities that were changed with them, the newest: the record does not name those, and whoever
+    /// waits for the read models is to find them there as well.
     async fn replay(
         &self,
+        unit: &Unit<'_>,
         idempotency: &Idempotency,
         record: &IdempotencyRecord,
     ) -> Result<Vec<Accepted>, CommandError> {
@@ -136,9 +139,13 @@ impl Commands {
             return Err(CommandError::KeyReused);
         }
         let mut answers = Vec::with_capacity(record.produced.len());
-        for Produced { id, version, changed } in &record.produced {
+        for (Produced { id, version, changed }, involved) in record.produced.iter().zip(unit.involved()) {
             let item = self.ledger.at(id, *version).await?.ok_or_else(|| CommandError::NotFound(id.clone()))?;
-            answers.push(Accepted { item, changed: *changed, replayed: true, others: Vec::new() });
+            let mut others = Vec::new();
+            for key in involved.iter().filter(|_| *changed) {
+                others.extend(self.ledger.newest(key).await?);
+            }
+            answers.push(Accepted { item, changed: *changed, replayed: true, others });
         }
         Ok(answers)
     }
@@ -159,9 +166,11 @@ impl CommandError {
             Self::Input(_)
             | Self::ContradictoryVersions
             | Self::PreconditionRequired
+            | Self::NothingToMatch
             | Self::KeyReused
             | Self::KeyInvalid
-            | Self::RepeatedInBatch(_)
+            | Self::RepeatedInBatch { .. }
+            | Self::NamesItself(_)
             | Self::TooManyWrites { .. }
             | Self::TooLarge { .. }
             | Self::Store(_)

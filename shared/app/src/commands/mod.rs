@@ -90,7 +90,7 @@ pub struct Accepted {
     pub changed: bool,
     /// Whether this is the first answer again, to a repeated request.
     pub replayed: bool,
-    /// New versions of other entities that the command involved.
+    /// New versions of other entities that the command involved; of a repeated one, their newest.
     pub others: Vec<VersionItem>,
 }
 

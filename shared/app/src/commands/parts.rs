@@ -26,17 +26,23 @@ impl<'a> Part<'a> {
         let key = |sk: SortKey| EntityKey::new(request.domain.entity_type().clone(), request.caller.tenant.clone(), sk);
         let (sk, expected) = match (&request.sk, &prepared.sk) {
             (Some(sk), _) => (sk.clone(), expected_version(request.if_match, prepared.version)?),
+            (None, _) if request.if_match.is_some() => return Err(CommandError::NothingToMatch),
             (None, Some(sk)) => (sk.clone(), None),
             // A ULID is 26 letters and digits: always a valid sort key.
             (None, None) => (environment.new_id().parse().map_err(CommandError::VersionsExhausted)?, None),
         };
-        let keys: Vec<_> = std::iter::once(sk).chain(prepared.command.involves()).map(key).collect();
-        if let Some((own, others)) = keys.split_first()
-            && others.contains(own)
-        {
-            return Err(CommandError::RepeatedInBatch(own.to_string()));
+        let involved = prepared.command.involves();
+        if let Some((field, _)) = involved.iter().find(|(_, other)| *other == sk) {
+            return Err(CommandError::NamesItself(field));
         }
+        let keys = std::iter::once(sk).chain(involved.into_iter().map(|(_, other)| other)).map(key).collect();
         Ok(Self { request, prepared, keys, expected })
+    }
+
+    /// The field by which the request names one of its entities.
+    pub(super) fn field_of(&self, key: &EntityKey) -> &'static str {
+        let mut others = self.prepared.command.involves().into_iter();
+        others.find(|(_, other)| *other == key.sk).map_or("sk", |(field, _)| field)
     }
 
     /// Whether it makes a new entity, and so needs none loaded.

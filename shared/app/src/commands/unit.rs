@@ -39,13 +39,21 @@ impl<'a> Unit<'a> {
         let mut parts: Vec<Part<'_>> = Vec::with_capacity(requests.len());
         for (index, request) in requests.iter().enumerate() {
             let part = Part::take_in(request, environment).map_err(|error| FailedEntry { index, error })?;
-            let taken = parts.iter().flat_map(|part| &part.keys);
-            if let Some(twice) = part.keys.iter().find(|key| taken.clone().any(|other| other == *key)) {
-                return Err(FailedEntry { index, error: CommandError::RepeatedInBatch(twice.to_string()) });
+            let repeated = |(entry, earlier): (usize, &Part<'_>)| {
+                let key = part.keys.iter().find(|key| earlier.keys.contains(key))?;
+                Some(CommandError::RepeatedInBatch { field: part.field_of(key).to_owned(), entry })
+            };
+            if let Some(error) = parts.iter().enumerate().find_map(repeated) {
+                return Err(FailedEntry { index, error });
             }
             parts.push(part);
         }
         Ok(Self { parts, idempotency, command_id, now })
+    }
+
+    /// The other entities that each of them involves.
+    pub(super) fn involved(&self) -> impl Iterator<Item = &[EntityKey]> {
+        self.parts.iter().map(|part| part.keys.get(1..).unwrap_or_default())
     }
 
     /// The entity that the first of them addresses.
@@ -194,10 +202,10 @@ impl Draft {
         mut decision: Decision,
     ) -> Result<Version, CommandError> {
         for (field, value) in std::mem::take(&mut decision.released) {
-            self.change_claim(key, field, value, false)?;
+            self.change_claim(unit, key, field, value, false)?;
         }
         for (field, value) in std::mem::take(&mut decision.taken) {
-            self.change_claim(key, field, value, true)?;
+            self.change_claim(unit, key, field, value, true)?;
         }
         let version = match newest {
             None => Version::FIRST,
@@ -221,7 +229,14 @@ impl Draft {
         Ok(version)
     }
 
-    fn change_claim(&mut self, key: &EntityKey, field: &str, value: String, take: bool) -> Result<(), CommandError> {
+    fn change_claim(
+        &mut self,
+        unit: &Unit<'_>,
+        key: &EntityKey,
+        field: &str,
+        value: String,
+        take: bool,
+    ) -> Result<(), CommandError> {
         let partition = &key.partition;
         let claim = Claim {
             tenant: partition.tenant.clone(),
@@ -238,7 +253,10 @@ impl Draft {
             // One entry gives it up and another takes it, in either order.
             (Some(ClaimChange::Release(_, from)), true) => ClaimChange::Transfer { claim, from, to: key.clone() },
             (Some(ClaimChange::Take(_, to)), false) => ClaimChange::Transfer { claim, from: key.clone(), to },
-            (Some(_), _) => return Err(CommandError::RepeatedInBatch(field.to_owned())),
+            (Some(earlier), _) => {
+                let (field, entry) = (field.to_owned(), unit.part_of(earlier.holder()));
+                return Err(CommandError::RepeatedInBatch { field, entry });
+            }
         };
         claims.push(change);
         Ok(())

@@ -17,6 +17,14 @@ pub struct MinVersions {
     pub patience: Duration,
 }
 
+impl MinVersions {
+    /// The least version that is asked for of one entity, if any.
+    #[must_use]
+    pub fn of(&self, sk: &SortKey) -> Option<Version> {
+        self.versions.iter().filter(|(named, _)| named == sk).map(|(_, version)| *version).max()
+    }
+}
+
 /// A list in the order of keys, from the data table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyListRequest {

@@ -1,5 +1,6 @@
 //! What a list is asked for, read against what the domain has.
 
+use ledgerline_kernel::input::echoed;
 use ledgerline_kernel::ports::{Comparison, Filter, ListQuery, Position, Sort};
 use ledgerline_kernel::search::words;
 use ledgerline_kernel::{ColumnKind, Decimal, DynDomain, TenantCode};
@@ -29,7 +30,7 @@ pub struct ListRequest {
     pub with_total: bool,
 }
 
-/// One query parameter that makes no sense.
+/// One parameter, or header, that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParameterProblem {
     /// Its name.
@@ -38,15 +39,41 @@ pub struct ParameterProblem {
     pub message: String,
 }
 
+impl ParameterProblem {
+    /// That `message` is wrong with the parameter of this name.
+    pub fn new(name: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { name: name.into(), message: message.into() }
+    }
+}
+
+/// What a list is of and in which order, in what the domain has.
+struct Terms {
+    filters: Vec<Filter>,
+    words: Vec<String>,
+    sort: Vec<Sort>,
+}
+
 impl ListRequest {
-    /// Every problem is reported, not only the first.
+    /// All that is wrong with it, for whoever has more to say of the same request.
+    #[must_use]
+    pub fn problems(&self, domain: &dyn DynDomain) -> Vec<ParameterProblem> {
+        self.terms(domain).err().unwrap_or_default()
+    }
+
     pub(super) fn into_query(
         self,
         domain: &dyn DynDomain,
         tenant: TenantCode,
     ) -> Result<ListQuery, Vec<ParameterProblem>> {
+        let Terms { filters, words, sort } = self.terms(domain)?;
+        let Self { after, limit, include_deleted, with_total, .. } = self;
+        Ok(ListQuery { tenant, filters, words, sort, after, limit, include_deleted, with_total })
+    }
+
+    /// Every problem is reported, not only the first.
+    fn terms(&self, domain: &dyn DynDomain) -> Result<Terms, Vec<ParameterProblem>> {
         let mut problems = Vec::new();
-        let mut refuse = |name: &str, message| problems.push(ParameterProblem { name: name.to_owned(), message });
+        let mut refuse = |name: &str, message: String| problems.push(ParameterProblem::new(name, message));
         let mut filters = Vec::new();
         for (name, value) in &self.filters {
             match read_filter(domain, name, value) {
@@ -58,15 +85,11 @@ impl ListRequest {
             refuse("q", message);
             Vec::new()
         });
-        let sort = read_sort(domain, &self.sort).unwrap_or_else(|message| {
-            refuse("sort", message);
+        let sort = read_sort(domain, &self.sort).unwrap_or_else(|messages| {
+            messages.into_iter().for_each(|message| refuse("sort", message));
             Vec::new()
         });
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let Self { after, limit, include_deleted, with_total, .. } = self;
-        Ok(ListQuery { tenant, filters, words, sort, after, limit, include_deleted, with_total })
+        if problems.is_empty() { Ok(Terms { filters, words, sort }) } else { Err(problems) }
     }
 }
 
@@ -117,21 +140,21 @@ fn read_words(domain: &dyn DynDomain, text: Option<&str>) -> Result<Vec<String>,
     }
 }
 
-fn read_sort(domain: &dyn DynDomain, text: &str) -> Result<Vec<Sort>, String> {
-    let mut sorts: Vec<Sort> = Vec::new();
+fn read_sort(domain: &dyn DynDomain, text: &str) -> Result<Vec<Sort>, Vec<String>> {
+    let (mut sorts, mut problems): (Vec<Sort>, _) = (Vec::new(), Vec::new());
     for part in text.split(',').filter(|part| !part.is_empty()) {
         let (field, descending) = part.strip_prefix('-').map_or((part, false), |field| (field, true));
         let sortable = matches!(field, "code" | "name" | "createdAt" | "updatedAt")
             || domain.table().indexed(field).is_some_and(|column| column.kind != ColumnKind::Json);
         if !sortable {
-            return Err(format!("cannot sort by {field:?}"));
+            problems.push(format!("cannot sort by {:?}", echoed(field)));
+        } else if sorts.iter().any(|sort| sort.field == field) {
+            problems.push(format!("names {field:?} twice"));
+        } else {
+            sorts.push(Sort { field: field.to_owned(), descending });
         }
-        if sorts.iter().any(|sort| sort.field == field) {
-            return Err(format!("names {field:?} twice"));
-        }
-        sorts.push(Sort { field: field.to_owned(), descending });
     }
-    Ok(sorts)
+    if problems.is_empty() { Ok(sorts) } else { Err(problems) }
 }
 
 #[cfg(test)]

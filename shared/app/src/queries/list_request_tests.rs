@@ -23,14 +23,21 @@ fn shipped(resource: &str) -> std::sync::Arc<dyn DynDomain> {
 fn every_parameter_that_the_domain_does_not_have_is_named() {
     let filters = [("colour", "red"), ("name", "x"), ("body\u{0}", "x"), ("code", "a\0b"), ("stars.gt", "many")];
     let filters = filters.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-    let request = ListRequest { filters, q: Some("?".to_owned()), sort: "size".to_owned(), ..ListRequest::default() };
+    let sort = "size,name,-name,weight".to_owned();
+    let request = ListRequest { filters, q: Some("?".to_owned()), sort, ..ListRequest::default() };
     let names: Vec<_> = read(request).unwrap_err().into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["colour", "body\u{0}", "code", "stars.gt", "q", "sort"]);
+    assert_eq!(names, ["colour", "body\u{0}", "code", "stars.gt", "q", "sort", "sort", "sort"]);
 }
 
 #[test]
 fn sorting_by_a_field_twice_is_refused() {
     assert!(read(ListRequest { sort: "name,-name".to_owned(), ..ListRequest::default() }).is_err());
+}
+
+#[test]
+fn of_a_long_field_to_sort_by_only_the_beginning_is_repeated() {
+    let problems = read(ListRequest { sort: "x".repeat(1_000), ..ListRequest::default() }).unwrap_err();
+    assert_eq!(problems, [("sort".to_owned(), format!("cannot sort by \"{}…\"", "x".repeat(64)))]);
 }
 
 #[test]

@@ -87,9 +87,9 @@ impl Domain for Product {
         vec![("code", self.code.as_str())]
     }
 
-    fn involves(command: &Command) -> Vec<SortKey> {
+    fn involves(command: &Command) -> Vec<(&'static str, SortKey)> {
         match command {
-            Command::MergeInto(target) => vec![target.clone()],
+            Command::MergeInto(target) => vec![("target", target.clone())],
             _ => Vec::new(),
         }
     }

@@ -42,8 +42,9 @@ async fn each_role_may_do_exactly_its_part() {
     ] {
         for (method, path, body) in ROUTES {
             let world = world_with_p().await;
-            let sent = request(method, path, &[("if-match", "*")], body, &token("acme", roles));
-            let answer = world.send(sent).await;
+            let of_one = path.starts_with("/api/v1/products/p");
+            let headers = if of_one { &[("if-match", "*")][..] } else { &[] };
+            let answer = world.send(request(method, path, headers, body, &token("acme", roles))).await;
             let allowed = if method == "GET" { reads } else { writes };
             if allowed {
                 assert!(answer.status.is_success(), "{roles:?} {method} {path}: {}", answer.json);

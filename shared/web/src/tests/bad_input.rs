@@ -174,7 +174,8 @@ async fn a_body_over_a_mebibyte_is_413_whatever_its_length_header_says() {
     world.ask("POST", PRODUCTS, &[], &megabytes).await.expect(413, "PAYLOAD_TOO_LARGE");
     for length in ["2097152", "3", "nonsense"] {
         let headers = [("content-length", length)];
-        world.ask("POST", PRODUCTS, &headers, &megabytes).await.expect(413, "PAYLOAD_TOO_LARGE");
+        let answer = world.ask("POST", PRODUCTS, &headers, &megabytes).await.expect(413, "PAYLOAD_TOO_LARGE");
+        assert_eq!(answer.json["detail"], json!("the request's body is over the limit of 1 MiB"), "{length}");
     }
     world.ask("POST", PRODUCTS, &[("content-length", "2097152")], "{}").await.expect(413, "PAYLOAD_TOO_LARGE");
     assert_eq!(world.stored().len(), 1);
@@ -187,7 +188,8 @@ async fn a_body_for_a_domain_with_large_states_is_413_over_five_mebibytes() {
     // Refused for what is missing in it, so it was read.
     let body = format!(r#"{{"name": "{}"}}"#, "x".repeat(5 * 1024 * 1024 - 12));
     world.ask("POST", "/api/v1/tomes", &[], &body).await.expect(400, "VALIDATION_ERROR");
-    world.ask("POST", "/api/v1/tomes", &[], &format!("{body} ")).await.expect(413, "PAYLOAD_TOO_LARGE");
+    let over = world.ask("POST", "/api/v1/tomes", &[], &format!("{body} ")).await.expect(413, "PAYLOAD_TOO_LARGE");
+    assert_eq!(over.json["detail"], json!("the request's body is over the limit of 5 MiB"));
     let bulk = format!("[{}]", body.replacen('x', "", 2));
     world.ask("POST", "/api/v1/tomes/bulk", &[], &bulk).await.expect(200, "");
     world.ask("POST", "/api/v1/tomes/bulk", &[], &format!("{bulk} ")).await.expect(413, "PAYLOAD_TOO_LARGE");

@@ -61,6 +61,9 @@ async fn each_entry_has_its_own_outcome_in_the_order_of_the_request() {
     assert_eq!((error(7).0, &error(7).1["errors"][0]["path"]), ("ALREADY_EXISTS", &json!("code")));
     assert_eq!((error(8).0, &error(8).1["errors"][0]["path"]), ("VALIDATION_ERROR", &json!("sk")));
     assert_eq!(data[9]["data"]["version"], json!(2), "it was so already");
+    let changed: Vec<_> = data.as_array().unwrap().iter().map(|result| &result["meta"]["changed"]).collect();
+    assert_eq!([changed[0], changed[1], changed[9], changed[10]], [true, true, false, true]);
+    assert_eq!(data[2].get("meta"), None);
     assert_eq!(world.stored().len(), 3 + 3);
 }
 
@@ -113,8 +116,16 @@ async fn a_batch_is_a_json_array_of_1_to_100_entries() {
     let world = World::new();
     let many = |count: usize| Value::from_iter((0..count).map(|index| product(&format!("p{index}"), "1")));
     for path in [BULK, ATOMIC] {
-        for body in ["", "{}", "null", "[1,]", "[", "\"x\""] {
-            world.ask("POST", path, &[], body).await.expect(400, "MALFORMED_BODY");
+        for (body, words) in [
+            ("", "the body must be a JSON array"),
+            ("{}", "the body must be a JSON array"),
+            ("null", "the body must be a JSON array"),
+            ("\"x\"", "the body must be a JSON array"),
+            ("[1,]", "the body is not JSON: look at line 1, column 4"),
+            ("[", "the body ends before its JSON is complete"),
+        ] {
+            let answer = world.ask("POST", path, &[], body).await.expect(400, "MALFORMED_BODY");
+            assert_eq!(answer.json["detail"], json!(words), "{body}");
         }
         for count in [0, 101] {
             post(&world, path, &many(count)).await.expect(400, "VALIDATION_ERROR");
@@ -188,6 +199,23 @@ async fn of_an_atomic_batch_that_fails_the_entry_is_named_and_nothing_written() 
 }
 
 #[tokio::test]
+async fn of_two_entries_of_an_atomic_batch_with_one_key_or_code_the_field_and_both_are_named() {
+    let world = world_with(&["p"]).await;
+    let (first, second) = (product("x", "1"), product("y", "1"));
+    for (third, field) in [
+        (json!({"sk": "y", "code": "c", "name": "n"}), "sk"),
+        (json!({"sk": "z", "code": "C-y", "name": "n"}), "code"),
+        (json!({"sk": "p", "version": 1, "code": "C-y"}), "code"),
+    ] {
+        let answer = post(&world, ATOMIC, &json!([first, second, third])).await.expect(400, "VALIDATION_ERROR");
+        let message = "must not be that of entry 1 as well";
+        assert_eq!(answer.json["index"], json!(2));
+        assert_eq!(answer.json["errors"], json!([{"path": field, "code": "REPEATED", "message": message}]));
+    }
+    assert_eq!(world.stored().len(), 1);
+}
+
+#[tokio::test]
 async fn a_repeated_batch_gets_the_first_answer_to_the_byte_and_has_no_second_effect() {
     for path in [BULK, ATOMIC] {
         let world = world_with(&["p", "q"]).await;
@@ -201,6 +229,7 @@ async fn a_repeated_batch_gets_the_first_answer_to_the_byte_and_has_no_second_ef
         let key = [("idempotency-key", "k")];
         let first = world.ask("POST", path, &key, &entries).await;
         assert_eq!(statuses(&first), in_order(&[201, 200, 200, 201]), "{path}");
+        assert_eq!(first.json["data"][2]["meta"], json!({"changed": false}), "{path}: it cost that already");
         world.change("PATCH", "/api/v1/products/p", "*", &json!({"name": "changed again"})).await;
         let again = world.ask("POST", path, &key, &entries).await;
         assert_eq!(again.replayable(), first.replayable(), "{path}");

@@ -145,7 +145,11 @@ async fn one_command_may_change_two_entities() {
     assert_eq!(merged.command_id, target.command_id);
     assert_eq!(world.ledger.commits(), 3, "two creates and one transaction");
     world.change("POST", path, "*", &json!({"target": "nobody"})).await.expect(404, "NOT_FOUND");
-    world.change("POST", path, "*", &json!({"target": "p"})).await.expect(400, "VALIDATION_ERROR");
+    let itself = world.change("POST", path, "*", &json!({"target": "p"})).await.expect(400, "VALIDATION_ERROR");
+    assert_eq!(
+        itself.json["errors"],
+        json!([{"path": "target", "code": "REPEATED", "message": "must name another entity"}])
+    );
 }
 
 #[tokio::test]
@@ -158,4 +162,18 @@ async fn a_value_that_must_be_unique_and_is_taken_is_409_and_names_the_field() {
     world.change("DELETE", "/api/v1/products/p", "*", &Value::Null).await;
     let freed = world.ask("POST", PRODUCTS, &[], r#"{"sk": "q", "code": "C-p", "name": "q"}"#).await;
     assert_eq!(freed.status.as_u16(), 201);
+}
+
+#[tokio::test]
+async fn who_restores_what_has_lost_its_code_is_told_who_has_it_and_how_to_get_it_back() {
+    let world = World::new();
+    world.create("p", "1").await;
+    world.change("DELETE", "/api/v1/products/p", "*", &Value::Null).await;
+    world.ask("POST", PRODUCTS, &[], r#"{"sk": "q", "code": "C-p", "name": "q"}"#).await.expect(201, "");
+    let restore = async || world.change("POST", "/api/v1/products/p/restore", "*", &Value::Null).await;
+    let refused = restore().await.expect(409, "ALREADY_EXISTS");
+    let message = "must not be another's: q has it until that is changed or deleted";
+    assert_eq!(refused.json["errors"], json!([{"path": "code", "code": "TAKEN", "message": message}]));
+    world.change("PATCH", "/api/v1/products/q", "*", &json!({"code": "C-q"})).await.expect(200, "");
+    restore().await.expect(200, "");
 }

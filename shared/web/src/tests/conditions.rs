@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::world::{TestEnvironment, World, product};
 
+const PRODUCTS: &str = "/api/v1/products";
 const PRODUCT: &str = "/api/v1/products/p";
 
 #[tokio::test]
@@ -46,6 +47,65 @@ async fn a_create_of_what_exists_is_refused_deleted_or_not() {
     world.change("DELETE", PRODUCT, "*", &json!(null)).await;
     create().await.expect(409, "ALREADY_EXISTS");
     assert_eq!(world.stored().len(), 2);
+}
+
+#[tokio::test]
+async fn a_create_that_expects_a_version_is_412_and_one_that_expects_none_is_a_create() {
+    let world = World::new();
+    let body = product("p", "1").to_string();
+    for tag in ["*", "\"1\""] {
+        let headers = [("if-match", tag), ("idempotency-key", "k")];
+        let refused = world.ask("POST", PRODUCTS, &headers, &body).await.expect(412, "VERSION_CONFLICT");
+        assert_eq!(refused.json["detail"], json!("a create has no version to match: leave If-Match out"), "{tag}");
+        assert_eq!(refused.json.get("currentVersion"), None);
+    }
+    assert_eq!((world.stored(), world.ledger.records()), (vec![], vec![]));
+    let if_none = [("if-none-match", "*")];
+    world.ask("POST", PRODUCTS, &if_none, &body).await.expect(201, "");
+    world.ask("POST", PRODUCTS, &if_none, &body).await.expect(409, "ALREADY_EXISTS");
+    world.ask("POST", PRODUCTS, &[("if-match", "*")], &body).await.expect(412, "VERSION_CONFLICT");
+    assert_eq!(world.stored().len(), 1);
+}
+
+#[tokio::test]
+async fn a_condition_that_a_command_does_not_keep_is_400_and_named() {
+    let world = World::new();
+    world.create("p", "1").await;
+    for (method, path, body) in [
+        ("PUT", PRODUCT, r#"{"code": "c", "name": "n"}"#),
+        ("PATCH", PRODUCT, r#"{"name": "n"}"#),
+        ("DELETE", PRODUCT, ""),
+        ("POST", "/api/v1/products/p/restore", ""),
+    ] {
+        let headers = [("if-none-match", "*"), ("if-match", "*")];
+        let refused = world.ask(method, path, &headers, body).await.expect(400, "INVALID_PARAMETER");
+        assert_eq!(refused.json["errors"][0]["path"], json!("If-None-Match"), "{method}");
+    }
+    for header in ["If-Match", "If-None-Match"] {
+        for path in ["/api/v1/products/bulk", "/api/v1/products/bulk?atomic=true"] {
+            let batch = json!([product("q", "1")]).to_string();
+            let refused = world.ask("POST", path, &[(header, "*")], &batch).await.expect(400, "INVALID_PARAMETER");
+            assert_eq!(refused.json["errors"][0]["path"], json!(header), "{path}");
+        }
+    }
+    assert_eq!(world.stored().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_commands_headers_and_parameters_is_in_one_answer() {
+    let world = World::new();
+    let headers = [("if-match", "1"), ("if-none-match", "\"1\""), ("idempotency-key", "")];
+    for (path, names) in [
+        ("/api/v1/products?atomic=true", &["Idempotency-Key", "If-Match", "If-None-Match", "atomic"][..]),
+        (
+            "/api/v1/products/bulk?atomic=yes&limit=1",
+            &["Idempotency-Key", "atomic", "If-Match", "If-None-Match", "limit"],
+        ),
+    ] {
+        let answer = world.ask("POST", path, &headers, "").await.expect(400, "INVALID_PARAMETER");
+        let problems = answer.json["errors"].as_array().unwrap();
+        assert_eq!(problems.iter().map(|problem| &problem["path"]).collect::<Vec<_>>(), names, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -207,9 +207,41 @@ async fn a_list_that_does_not_show_it_in_time_is_503_and_never_from_before_it() 
 async fn a_header_that_makes_no_sense_is_400_and_named() {
     let world = world_with(&["a"]).await;
     let many = vec!["a@1"; 21].join(",");
-    for value in ["a", "a@", "a@0", "@1", "%FF@1", many.as_str()] {
-        let answer = world.ask("GET", PRODUCTS, &[("x-min-version", value)], "").await;
-        let answer = answer.expect(400, "INVALID_PARAMETER");
-        assert_eq!(answer.json["errors"][0]["path"], json!("X-Min-Version"), "{value}");
+    for value in ["a", "a@", "a@0", "@1", "%FF@1", "a@1;b@2", "a@1 b@2", many.as_str()] {
+        for path in [PRODUCTS, "/api/v1/products/a", "/api/v1/products/a/history"] {
+            let answer = world.ask("GET", path, &[("x-min-version", value)], "").await;
+            let answer = answer.expect(400, "INVALID_PARAMETER");
+            assert_eq!(answer.json["errors"][0]["path"], json!("X-Min-Version"), "{path} {value}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_read_by_key_is_not_from_before_what_the_header_names() {
+    let world = world_with(&["a,@b"]).await;
+    let path = "/api/v1/products/a%2C%40b";
+    world.change("PATCH", path, "*", &json!({"name": "second"})).await;
+    let ask = async |query: &str, header: &str| {
+        world.ask("GET", &format!("{path}{query}"), &[("x-min-version", header)], "").await
+    };
+    for (query, header, version) in [
+        ("", "other@9", 1),
+        ("", "a%2C%40b@1", 1),
+        ("", "a%2C%40b@1, other@9, a%2C%40b@2", 2),
+        ("?minVersion=1", "a%2C%40b@2", 2),
+        ("?minVersion=2", "a%2C%40b@1", 2),
+        ("?consistency=strong", "a%2C%40b@2", 2),
+        ("?version=1", "other@9", 1),
+    ] {
+        let answer = ask(query, header).await.expect(200, "");
+        assert_eq!(answer.json["data"]["version"], json!(version), "{query} {header}");
+    }
+    for query in ["", "?minVersion=1", "?consistency=strong", "/history"] {
+        ask(query, "a%2C%40b@3").await.expect(503, "NOT_YET_VISIBLE");
+    }
+    ask("/history", "a%2C%40b@2").await.expect(200, "");
+    for query in ["?version=1", "?asOf=2999-01-01T00:00:00Z"] {
+        let refused = ask(query, "a%2C%40b@1").await.expect(400, "INVALID_PARAMETER");
+        assert_eq!(refused.json["errors"][0]["path"], json!("X-Min-Version"), "{query}");
     }
 }

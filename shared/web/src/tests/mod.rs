@@ -9,6 +9,7 @@ mod conditions;
 mod conformance;
 mod idempotency;
 pub(crate) mod issuer;
+mod large_states;
 mod lists;
 mod logs;
 mod queries;

@@ -77,6 +77,23 @@ async fn a_caller_can_wait_for_a_batch_and_for_all_that_one_command_changes() {
     assert_eq!(listed(&world).await, 3);
 }
 
+#[tokio::test]
+async fn who_repeats_a_merge_and_waits_finds_both_products_in_the_read_models() {
+    let world = World::new();
+    for body in [product("a", "1"), json!({"sk": "b", "code": "C-b", "name": "without a price"})] {
+        world.ask("POST", PRODUCTS, &[("prefer", "wait=5")], &body.to_string()).await.expect(201, "");
+    }
+    let merge = async |headers: &[(&str, &str)]| {
+        let headers = [&[("if-match", "\"1\""), ("idempotency-key", "k")][..], headers].concat();
+        world.ask("POST", "/api/v1/products/a/commands/merge-into", &headers, r#"{"target": "b"}"#).await
+    };
+    merge(&[]).await.expect(200, "");
+    let again = merge(&[("prefer", "wait=5")]).await.expect(200, "");
+    assert_eq!((again.header("idempotent-replayed"), again.header("preference-applied")), ("true", "wait=5"));
+    let shown = world.get(PRODUCTS).await.json["data"].clone();
+    assert_eq!((&shown[0]["sk"], &shown[0]["version"], shown.get(1)), (&json!("b"), &json!(2), None));
+}
+
 /// A read model that takes nothing before it is let, and then fails or not.
 struct Slow {
     gate: Arc<Semaphore>,

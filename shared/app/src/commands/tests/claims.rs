@@ -112,7 +112,7 @@ async fn a_merge_into_itself_or_into_nothing_is_refused() {
     let world = world();
     world.to(Action::Create, "", &product("a", "X")).await.unwrap();
     let itself = world.to(Action::Named("merge-into"), "a", r#"{"target": "a"}"#).await;
-    assert!(matches!(itself, Err(CommandError::RepeatedInBatch(_))), "{itself:?}");
+    assert!(matches!(itself, Err(CommandError::NamesItself("target"))), "{itself:?}");
     let nothing = world.to(Action::Named("merge-into"), "a", r#"{"target": "none"}"#).await;
     assert!(matches!(nothing, Err(CommandError::NotFound(key)) if key.sk.as_str() == "none"));
     assert_eq!(world.ledger.all().len(), 1);

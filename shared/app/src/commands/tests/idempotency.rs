@@ -61,6 +61,19 @@ async fn a_repeated_update_of_whatever_is_newest_happens_once() {
 }
 
 #[tokio::test]
+async fn a_repeated_merge_names_its_target_as_it_is_by_then() {
+    let world = world();
+    world.create().await;
+    world.send(Action::Create, None, r#"{"sk": "band", "code": "B", "name": "Band"}"#).await.unwrap();
+    let merge = async || world.keyed("k", Action::Named("merge-into"), exactly(1), r#"{"target": "band"}"#).await;
+    let first = merge().await.unwrap();
+    assert_eq!(merge().await.unwrap(), Accepted { replayed: true, ..first.clone() });
+    let later = world.request(PRICE, "band", exactly(2), THIRTEEN);
+    let later = world.commands.execute(later).await.unwrap();
+    assert_eq!(merge().await.unwrap(), Accepted { replayed: true, others: vec![later.item], ..first });
+}
+
+#[tokio::test]
 async fn an_accepted_request_with_a_key_costs_no_extra_read() {
     let world = world();
     world.keyed("k", Action::Create, None, RING).await.unwrap();

@@ -157,6 +157,16 @@ async fn a_create_without_a_sort_key_gets_one_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_create_that_expects_a_version_is_refused_before_any_store_is_touched() {
+    let world = world();
+    for if_match in [Some(IfMatch::Any), exactly(1)] {
+        let refused = world.send(Action::Create, if_match, RING).await;
+        assert!(matches!(refused, Err(CommandError::NothingToMatch)), "{refused:?}");
+    }
+    assert_eq!((world.ledger.reads(), world.ledger.commits()), (0, 0));
+}
+
+#[tokio::test]
 async fn a_second_create_finds_it_exists() {
     let world = world();
     world.create().await;

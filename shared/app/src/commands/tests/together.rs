@@ -43,14 +43,21 @@ async fn one_that_fails_is_named_and_nothing_of_the_others_is_written() {
 }
 
 #[tokio::test]
-async fn two_entries_about_one_entity_or_one_code_are_refused() {
+async fn two_entries_about_one_entity_or_one_code_are_refused_with_the_field_and_both_places() {
     let world = world();
     world.create().await;
-    let (a, also_a, same_code) = (product("a", "A"), product("a", "B"), product("b", "A"));
-    for second in [&also_a, &same_code] {
-        let requests = [world.request(NEW, "", None, &a), world.request(NEW, "", None, second)];
-        let failed = world.commands.execute_together(&requests).await.unwrap_err();
-        assert!(matches!(failed, FailedEntry { index: 1, error: CommandError::RepeatedInBatch(_) }), "{failed}");
+    let (a, other) = (product("a", "A"), product("o", "O"));
+    let (also_a, same_code) = (product("a", "B"), product("b", "A"));
+    let merge = Action::Named("merge-into");
+    for (third, repeated) in [
+        (world.request(NEW, "", None, &also_a), "sk"),
+        (world.request(NEW, "", None, &same_code), "code"),
+        (world.request(merge, "ring", exactly(1), r#"{"target": "a"}"#), "target"),
+    ] {
+        let requests = [world.request(NEW, "", None, &other), world.request(NEW, "", None, &a), third];
+        let FailedEntry { index, error } = world.commands.execute_together(&requests).await.unwrap_err();
+        let CommandError::RepeatedInBatch { field, entry } = error else { panic!("{error}") };
+        assert_eq!((index, field.as_str(), entry), (2, repeated, 1));
     }
 }
 

@@ -74,7 +74,7 @@ fn a_product_that_does_not_exist_takes_no_part_in_a_merge() {
 fn a_merge_names_its_target_and_involves_it() {
     let domain = ledgerline_kernel::erase::<Product>().unwrap();
     let prepared = domain.prepare(Action::Named("merge-into"), r#"{"target": "ring-8", "version": 1}"#).unwrap();
-    assert_eq!(prepared.command.involves(), [target_key()]);
+    assert_eq!(prepared.command.involves(), [("target", target_key())]);
     assert!(domain.prepare(Action::Named("merge-into"), "{}").is_err());
     let alone = domain.prepare(Action::Delete, "").unwrap();
     assert_eq!(alone.command.involves(), []);
