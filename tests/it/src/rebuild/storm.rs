@@ -12,6 +12,9 @@ use super::{World, scale, seed};
 /// Batches delivered at once.
 const DELIVERIES: usize = 2;
 
+/// So many write at once, each to products of its own.
+const WRITERS: usize = 4;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn readers_of_a_table_rebuilt_under_writes_never_see_it_empty_or_older() {
     let world = Arc::new(World::start().await);
@@ -20,7 +23,12 @@ async fn readers_of_a_table_rebuilt_under_writes_never_see_it_empty_or_older() {
     world.fill(entities, &mut random).await;
     let done = Arc::new(AtomicBool::new(false));
     let (sender, deliveries) = delivery(&world);
-    let writing = tokio::spawn(write(Arc::clone(&world), Arc::clone(&done), sender, rate, entities, random));
+    let write = |writer| {
+        let writer = Writer { number: writer, rate: rate / WRITERS, random: random.fork() };
+        tokio::spawn(write(Arc::clone(&world), Arc::clone(&done), sender.clone(), writer))
+    };
+    let writing: Vec<_> = (0..WRITERS).map(write).collect();
+    drop(sender);
     let reading = tokio::spawn(read(Arc::clone(&world), Arc::clone(&done)));
 
     let (mut corrected, mut longest, begun) = (0, Duration::ZERO, Instant::now());
@@ -31,7 +39,10 @@ async fn readers_of_a_table_rebuilt_under_writes_never_see_it_empty_or_older() {
     }
     done.store(true, Ordering::SeqCst);
     let took = begun.elapsed().as_secs_f64();
-    let written = writing.await.unwrap();
+    let mut written = 0;
+    for writer in writing {
+        written += writer.await.unwrap();
+    }
     let reached = written as f64 / took;
     let (reads, worst) = reading.await.unwrap();
     for delivery in deliveries {
@@ -65,14 +76,20 @@ fn delivery(world: &Arc<World>) -> (mpsc::UnboundedSender<VersionItem>, Vec<toki
     (sender, (0..DELIVERIES).map(deliver).collect())
 }
 
+/// One of those who write.
+struct Writer {
+    number: usize,
+    /// Writes a second.
+    rate: usize,
+    random: fastrand::Rng,
+}
+
 /// New products and new prices, in random order, at a steady rate. Gives how many.
 async fn write(
     world: Arc<World>,
     done: Arc<AtomicBool>,
     sender: mpsc::UnboundedSender<VersionItem>,
-    rate: usize,
-    entities: usize,
-    mut random: fastrand::Rng,
+    Writer { number, rate, mut random }: Writer,
 ) -> usize {
     // Deleted products take no price; new ones do.
     let mut own = Vec::new();
@@ -81,7 +98,7 @@ async fn write(
     while !done.load(Ordering::SeqCst) {
         tick.tick().await;
         let item = if own.is_empty() || random.u8(..4) == 0 {
-            let sk = format!("new-{}-{}", entities, own.len());
+            let sk = format!("new-{number}-{}", own.len());
             own.push(sk.clone());
             world.create("acme", &sk, json!({"category": "Good", "price": random.u32(..100).to_string()})).await
         } else {
