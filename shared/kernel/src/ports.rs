@@ -20,7 +20,7 @@ use crate::{
     Version, VersionItem,
 };
 
-pub use audit::{Digest, LedgerIndex, ReadModelAudit, VersionRef};
+pub use audit::{Digest, IndexPage, LedgerIndex, ReadModelAudit, SumsFound, VersionRef};
 pub use blobs::BlobStore;
 pub use bus::{BusMessage, EventBus};
 pub use deltas::{DeltaMove, DeltaPosition, DeltaSink};

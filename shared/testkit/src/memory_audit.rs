@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use ledgerline_kernel::ports::{
-    Digest, LedgerIndex, ReadModelAudit, Resync, Resyncs, Round, Rounds, StateSink, StoreError, VersionRef,
+    Digest, IndexPage, LedgerIndex, ReadModelAudit, Resync, Resyncs, Round, Rounds, StateSink, StoreError, VersionRef,
 };
 use ledgerline_kernel::{
     DynDomain, Entity, EntityKey, Hash, PartitionKey, SortKey, TenantCode, Version, VersionItem, VersionedKey,
@@ -16,11 +16,7 @@ const PAGE: usize = 7;
 
 #[async_trait]
 impl LedgerIndex for MemoryLedger {
-    async fn versions(
-        &self,
-        partition: Option<&PartitionKey>,
-        from: Option<String>,
-    ) -> Result<(Vec<VersionRef>, Option<String>), StoreError> {
+    async fn versions(&self, partition: Option<&PartitionKey>, from: Option<String>) -> Result<IndexPage, StoreError> {
         let from = from.as_deref().map(read_cursor).transpose()?;
         let refs = |item: VersionItem| VersionRef {
             key: item.key,
@@ -39,7 +35,7 @@ impl LedgerIndex for MemoryLedger {
             .last()
             .filter(|_| has_more)
             .map(|last| format!("{}#{}", last.key.partition, last.key.at(last.version)));
-        Ok((page, next))
+        Ok(IndexPage { versions: page, unreadable: Vec::new(), next })
     }
 }
 

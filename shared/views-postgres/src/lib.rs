@@ -16,6 +16,7 @@ mod quarantine;
 mod rebuild;
 mod resyncs;
 mod session;
+mod sums;
 mod table_sql;
 #[cfg(test)]
 mod tests;

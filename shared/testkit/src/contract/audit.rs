@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ledgerline_kernel::ports::{
-    Digest, LedgerIndex, LedgerWrite, ReadModelAudit, Resync, ResyncState, Resyncs, Round, Rounds, StateSink,
+    Digest, IndexPage, LedgerIndex, LedgerWrite, ReadModelAudit, Resync, ResyncState, Resyncs, Round, Rounds, StateSink,
     VersionRef,
 };
 use ledgerline_kernel::{EntityKey, PartitionKey, SortKey, TenantCode, Timestamp, VersionItem};
@@ -258,8 +258,9 @@ async fn all(ledger: &impl LedgerIndex, partition: Option<&PartitionKey>) -> Vec
 async fn pages(ledger: &impl LedgerIndex, partition: Option<&PartitionKey>) -> Vec<Vec<VersionRef>> {
     let (mut listed, mut from) = (Vec::new(), None);
     loop {
-        let (page, next) = ledger.versions(partition, from).await.unwrap();
-        listed.push(page);
+        let IndexPage { versions, unreadable, next } = ledger.versions(partition, from).await.unwrap();
+        assert_eq!(unreadable, Vec::<String>::new(), "what was committed can be read");
+        listed.push(versions);
         if next.is_none() {
             return listed;
         }
