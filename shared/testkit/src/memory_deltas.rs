@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use ledgerline_kernel::ports::{
-    DeltaMove, DeltaPosition, DeltaSink, Digest, ReadModelAudit, StoreError, SumsFound, SummaryRead, SummaryRow,
+    DeltaMove, DeltaPosition, DeltaSink, Digest, ReadModelAudit, StoreError, SummaryRead, SummaryRow, SumsFound,
 };
 use ledgerline_kernel::{
     ColumnKind, Decimal, DeltaChange, DeltaTable, DynDelta, DynDomain, EntityKey, Hash, SortKey, SummarySpec,
@@ -73,7 +73,11 @@ impl MemoryDeltas {
 }
 
 impl Inner {
-    fn positions_of(&self, of: &dyn DynDelta, tenant: &TenantCode) -> impl Iterator<Item = (&EntityKey, &DeltaPosition)> {
+    fn positions_of(
+        &self,
+        of: &dyn DynDelta,
+        tenant: &TenantCode,
+    ) -> impl Iterator<Item = (&EntityKey, &DeltaPosition)> {
         let is_of = move |name: &str, key: &EntityKey| name == of.name() && key.partition.tenant == *tenant;
         self.positions.iter().filter(move |((name, key), _)| is_of(name, key)).map(|((_, key), held)| (key, held))
     }

@@ -127,7 +127,8 @@ async fn add_up(session: &mut Session, positions: &Positions, tenant: &TenantCod
                 for change in changes {
                     match (delta.tables().get(change.table), due.get_mut(change.table)) {
                         (Some(table), Some(due)) if fits(table, &change.key, &change.add) => {
-                            let sums = due.entry(change.key).or_insert_with(|| vec![Decimal::from(0); change.add.len()]);
+                            let sums =
+                                due.entry(change.key).or_insert_with(|| vec![Decimal::from(0); change.add.len()]);
                             sums.iter_mut().zip(&change.add).for_each(|(sum, add)| *sum = sum.plus(add));
                         }
                         _ => is_readable = false,
