@@ -230,6 +230,8 @@ pub enum KeyRange {
 pub struct KeyPage {
     /// The entities.
     pub entities: Vec<Entity>,
+    /// How many entities of this page are left out because their rows cannot be read.
+    pub unreadable: u64,
     /// Where the next page begins; none on the last page.
     pub next: Option<String>,
 }

@@ -28,6 +28,7 @@ struct Page {
     entities: Vec<Entity>,
     next: Option<String>,
     total: Option<u64>,
+    unreadable: u64,
 }
 
 /// One domain's reads.
@@ -138,7 +139,9 @@ impl Endpoint {
             Some(_) => return Err(RequestError::parameter("store", "must be data, or left out").into()),
         };
         let views: Vec<_> = page.entities.iter().map(EntityView::of).collect();
-        let extra = Extra { count: Some(views.len()), total_count: page.total, ..Extra::default() };
+        let unreadable_count = Some(page.unreadable).filter(|count| *count > 0);
+        let (count, total_count) = (Some(views.len()), page.total);
+        let extra = Extra { count, total_count, unreadable_count, ..Extra::default() };
         success(StatusCode::OK, incoming, &views, extra, Some(links(uri, page.next.as_deref())?))
     }
 
@@ -155,7 +158,7 @@ impl Endpoint {
         let request = ListRequest { filters, q, sort, after, limit, include_deleted, with_total };
         let page = self.queries.list(self.domain.as_ref(), tenant, request, least).await?;
         let next = page.next.map(|position| self.cursor_key.seal(&scope, &position));
-        Ok(Page { entities: page.entities, next, total: page.total })
+        Ok(Page { entities: page.entities, next, total: page.total, unreadable: 0 })
     }
 
     /// A list that the data table has: it knows no order but that of keys.
@@ -187,7 +190,7 @@ impl Endpoint {
         let request = KeyListRequest { keys, after, limit, include_deleted };
         let page = self.queries.list_by_key(self.domain.as_ref(), tenant, request, least).await?;
         let next = page.next.map(|sk| self.cursor_key.seal(&scope, &sk));
-        Ok(Page { entities: page.entities, next, total: None })
+        Ok(Page { entities: page.entities, next, total: None, unreadable: page.unreadable })
     }
 
     async fn history(
