@@ -136,6 +136,17 @@ impl MemoryResyncs {
 
 #[async_trait]
 impl Resyncs for MemoryResyncs {
+    async fn ask(&self, resync: &Resync) -> Result<Option<Resync>, StoreError> {
+        let mut kept = self.kept();
+        let target = |one: &Resync| (one.tenant.clone(), one.resource.clone(), one.sk.clone());
+        let same = |one: &&Resync| !one.state.is_final() && target(one) == target(resync);
+        if let Some(same) = kept.resyncs.values().find(same) {
+            return Ok(Some(same.clone()));
+        }
+        kept.resyncs.insert(resync.id.clone(), resync.clone());
+        Ok(None)
+    }
+
     async fn save(&self, resync: &Resync) -> Result<(), StoreError> {
         self.kept().resyncs.insert(resync.id.clone(), resync.clone());
         Ok(())

@@ -121,6 +121,8 @@ impl Reconciler {
 }
 
 #[cfg(test)]
+mod requests_tests;
+#[cfg(test)]
 mod sums_tests;
 #[cfg(test)]
 mod tests;

@@ -110,7 +110,8 @@ impl Reconciler {
         if let (Some(partition), None) = (&partition, &walk.open) {
             walk.open = Some(self.open(&walk.scope, partition.clone()).await?);
         }
-        let IndexPage { versions, unreadable, next } = self.index.versions(partition.as_ref(), walk.from.take()).await?;
+        let IndexPage { versions, unreadable, next } =
+            self.index.versions(partition.as_ref(), walk.from.take()).await?;
         for row in &unreadable {
             tracing::error!(row, "a row of the ledger cannot be compared with read models");
         }
