@@ -22,6 +22,6 @@ mod table_sql;
 mod tests;
 mod views;
 
-pub use rebuild::PostgresRebuild;
+pub use rebuild::{PostgresRebuild, UnfinishedRebuild};
 pub use sqlx::migrate::MigrateError;
 pub use views::PostgresViews;
