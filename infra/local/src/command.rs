@@ -17,6 +17,7 @@ use url::Url;
 
 use crate::banner;
 use crate::diagnose::{self, Diagnose};
+use crate::failure::Failure;
 use crate::host::{Host, HostOptions, Serving};
 use crate::issuer::{Claims, IssuerKey};
 use crate::operate::{Operation, Place, operate_blocking};
@@ -174,7 +175,19 @@ impl Cli {
     /// Reads the process's arguments; ends the process with a message if they make no sense.
     #[must_use]
     pub fn read() -> Self {
-        Self::try_read(std::env::args_os()).unwrap_or_else(|error| error.exit())
+        Self::try_read(std::env::args_os()).unwrap_or_else(|error| {
+            if let Some(line) = usage_line(std::env::args_os(), &error) {
+                // With nowhere to write to, the exit status has to do.
+                let _ = print(&line);
+            }
+            error.exit()
+        })
+    }
+
+    /// The last line on standard output after a failure: with `--json`, and unless a report is that line.
+    #[must_use]
+    pub fn failure_line(&self, error: &anyhow::Error) -> Option<String> {
+        Failure::of(error).line().filter(|_| self.json)
     }
 
     /// An option of serving before a subcommand would have no effect: clap takes it, as that of a
@@ -217,6 +230,19 @@ impl Cli {
     }
 }
 
+/// What a program reads of a command line that makes no sense.
+fn usage_line(arguments: impl IntoIterator<Item = OsString>, error: &clap::Error) -> Option<String> {
+    let is_for_a_program = error.use_stderr() && arguments.into_iter().any(|argument| argument == "--json");
+    let message = error.to_string();
+    let message = message.trim().trim_start_matches("error: ");
+    Failure::new(Failure::USAGE, message).line().filter(|_| is_for_a_program)
+}
+
+/// A report that says that not all is as it should be: it has been printed.
+fn not_well(error: &anyhow::Error) -> Failure {
+    Failure::new(Failure::NOT_WELL, format!("{error:#}"))
+}
+
 fn print_token(cli: &Cli, args: &TokenArgs) -> anyhow::Result<()> {
     let claims = Claims {
         tenant: args.tenant.to_string(),
@@ -241,7 +267,8 @@ fn operated<O: Operation>(
 ) -> anyhow::Result<ExitCode> {
     let report = operate_blocking(operation, &cli.place(template))?;
     print(&if cli.json { serde_json::to_string(&report)? } else { text(&report) })?;
-    verdict(&report).map(|()| ExitCode::SUCCESS)
+    verdict(&report).map_err(|error| not_well(&error))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn verify_ledger(cli: &Cli, args: &VerifyArgs) -> anyhow::Result<()> {
@@ -250,8 +277,10 @@ fn verify_ledger(cli: &Cli, args: &VerifyArgs) -> anyhow::Result<()> {
     let (template, tenant) = (args.template.as_deref(), args.tenant.as_ref());
     let report = runtime.block_on(verify::verify(&cli.data_dir, template, tenant, host_url.as_deref()))?;
     print(&if cli.json { serde_json::to_string(&report)? } else { verify::text(&report) })?;
-    anyhow::ensure!(report.defect_count == 0, "the ledger is not as it was written");
-    Ok(())
+    match report.defect_count {
+        0 => Ok(()),
+        _ => Err(Failure::new(Failure::NOT_WELL, "the ledger is not as it was written").into()),
+    }
 }
 
 fn run_host(options: HostOptions, seed: bool, json: bool) -> anyhow::Result<ExitCode> {
@@ -356,43 +385,5 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    fn read(line: &str) -> Result<Cli, clap::Error> {
-        Cli::try_read(line.split(' ').map(OsString::from))
-    }
-
-    #[test]
-    fn an_option_of_serving_before_a_subcommand_is_an_error_and_not_ignored() {
-        for line in ["l --port 3911 stack", "l --ephemeral token", "l --seed stack", "l --template t.yaml verify"] {
-            let error = read(line).unwrap_err().to_string();
-            assert!(error.contains("come after its name"), "{line}: {error}");
-        }
-        for line in ["l --port 3911 --seed", "l stack --port 3911", "l --data-dir d token", "l --json token --user u"] {
-            assert!(read(line).is_ok(), "{line}");
-        }
-    }
-
-    #[test]
-    fn help_names_the_variables_that_are_read() {
-        let help = Cli::command().render_long_help().to_string();
-        for variable in ["DATABASE_URL", "LEDGERLINE_POSTGRES", "LEDGERLINE_DATA_DIR", "LEDGERLINE_URL"] {
-            assert!(help.contains(variable), "{variable}");
-        }
-    }
-
-    #[test]
-    fn a_duration_is_a_number_and_a_unit() {
-        assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_duration("2d"), Ok(Duration::from_secs(172_800)));
-        for wrong in ["", "12", "h", "-1h", "1.5h", "12ħ"] {
-            assert!(parse_duration(wrong).is_err(), "{wrong}");
-        }
-    }
-}
+#[path = "command_tests.rs"]
+mod tests;

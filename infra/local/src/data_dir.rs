@@ -1,11 +1,14 @@
 //! Where a host keeps its state, who is using it, and at which addresses.
 
+use std::fmt;
 use std::fs::{File, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
 
 /// The directory of a host's state, held by this process alone until it is dropped.
 #[derive(Debug)]
@@ -14,6 +17,31 @@ pub struct DataDir {
     ephemeral: Option<tempfile::TempDir>,
     // The operating system releases it with the process, however that ends.
     _lock: File,
+}
+
+/// What a process holds a directory for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use<'a> {
+    /// To serve from it.
+    Host,
+    /// To run a command of this name on it.
+    Command(&'a str),
+}
+
+impl fmt::Display for Use<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => f.write_str("a host"),
+            Self::Command(name) => write!(f, "`ledgerline {name}`"),
+        }
+    }
+}
+
+/// Who holds a directory, as it has written into the lock itself.
+#[derive(Debug, Serialize, Deserialize)]
+struct Holder {
+    pid: u32,
+    what: String,
 }
 
 /// A running host, as it is recorded in its data directory.
@@ -37,13 +65,16 @@ impl DataDir {
     /// Takes a directory, making it if need be.
     ///
     /// # Errors
-    /// If another host holds it (the error says which), or it cannot be made.
-    pub fn take(path: &Path) -> anyhow::Result<Self> {
+    /// [`Failure::IN_USE`] if another process holds it (the error says which, if that is known), or if it
+    /// cannot be made.
+    pub fn take(path: &Path, what: Use<'_>) -> anyhow::Result<Self> {
         make_private(path).with_context(|| format!("cannot make the data directory {}", path.display()))?;
         // Absolute, because Postgres is told of it and does not run in this directory.
         let path = path.canonicalize().with_context(|| format!("cannot find {}", path.display()))?;
-        let lock = Self::lock(&path)?;
-        Ok(Self { path, ephemeral: None, _lock: lock })
+        let taken = Self { _lock: Self::lock(&path, what)?, path, ephemeral: None };
+        // Whoever wrote it down did not live to remove it.
+        taken.forget_record();
+        Ok(taken)
     }
 
     /// Takes a directory that is removed in the end.
@@ -56,7 +87,7 @@ impl DataDir {
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode()));
         let made = builder.prefix(EPHEMERAL).tempdir().context("cannot make a temporary directory")?;
-        let lock = Self::lock(made.path())?;
+        let lock = Self::lock(made.path(), Use::Host)?;
         // After the lock: from here on, who finds it and can lock it finds it abandoned.
         std::fs::write(made.path().join(MARK), "").context("cannot write to the temporary directory")?;
         Ok(Self { path: made.path().to_owned(), ephemeral: Some(made), _lock: lock })
@@ -137,26 +168,56 @@ impl DataDir {
         Ok(made)
     }
 
-    fn lock(path: &Path) -> anyhow::Result<File> {
+    fn lock(path: &Path, what: Use<'_>) -> anyhow::Result<File> {
         let lock_path = path.join("lock");
-        let lock = File::create(&lock_path).with_context(|| format!("cannot write {}", lock_path.display()))?;
+        // Not emptied: somebody else's name may be in it.
+        let opened = File::options().read(true).write(true).create(true).truncate(false).open(&lock_path);
+        let mut lock = opened.with_context(|| format!("cannot write {}", lock_path.display()))?;
         match lock.try_lock() {
-            Ok(()) => Ok(lock),
-            Err(TryLockError::WouldBlock) => {
-                let who = match read_record(path) {
-                    Some(record) => format!("process {} at {}", record.pid, record.url),
-                    None => "another process".to_owned(),
+            Ok(()) => {
+                let holder = Holder { pid: std::process::id(), what: what.to_string() };
+                let note = |lock: &mut File| {
+                    lock.set_len(0).and_then(|()| serde_json::to_writer(lock, &holder).map_err(Into::into))
                 };
-                bail!(
-                    "{} is in use by {who}; stop that host, or take another --data-dir or --ephemeral",
-                    path.display()
-                )
+                note(&mut lock).with_context(|| format!("cannot write {}", lock_path.display()))?;
+                Ok(lock)
+            }
+            Err(TryLockError::WouldBlock) => {
+                let (dir, who) = (path.display(), holder_of(path));
+                let message = format!("{dir} is in use by {who}; stop it or wait for it, or name another --data-dir");
+                Err(Failure::new(Failure::IN_USE, message).into())
             }
             Err(TryLockError::Error(error)) => {
                 Err(error).with_context(|| format!("cannot lock {}", lock_path.display()))
             }
         }
     }
+}
+
+/// Who holds a directory that is in use, as far as that is known for certain: a name that a process has
+/// left behind is not that of the one that holds it now.
+fn holder_of(path: &Path) -> String {
+    let noted: Option<Holder> =
+        std::fs::read(path.join("lock")).ok().and_then(|note| serde_json::from_slice(&note).ok());
+    let Some(Holder { pid, what }) = noted.filter(|holder| lives(holder.pid)) else {
+        return "another process".to_owned();
+    };
+    match read_record(path).filter(|record| record.pid == pid) {
+        Some(record) => format!("{what} at {}, process {pid}", record.url),
+        None => format!("{what}, process {pid}"),
+    }
+}
+
+#[cfg(unix)]
+fn lives(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    // One that may not be asked is there.
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+}
+
+#[cfg(not(unix))]
+fn lives(_: u32) -> bool {
+    true
 }
 
 /// Removes the temporary directories of hosts that were killed before they could.
@@ -208,20 +269,43 @@ pub fn read_record(dir: &Path) -> Option<HostRecord> {
 mod tests {
     use super::*;
 
+    fn record(pid: u32) -> HostRecord {
+        let url = "http://127.0.0.1:3000".to_owned();
+        HostRecord { pid, url, dynamodb: String::new(), s3: String::new(), database: String::new() }
+    }
+
+    fn refusal(dir: &Path) -> String {
+        let refused = DataDir::take(dir, Use::Host).unwrap_err();
+        assert_eq!(Failure::of(&refused).code, Failure::IN_USE);
+        refused.to_string()
+    }
+
     #[test]
     fn a_directory_in_use_is_refused_with_the_name_of_its_user() {
-        let root = tempfile::tempdir().unwrap();
-        let held = DataDir::take(root.path()).unwrap();
-        let record = HostRecord {
-            pid: 4711,
-            url: "http://127.0.0.1:3000".to_owned(),
-            dynamodb: String::new(),
-            s3: String::new(),
-            database: String::new(),
-        };
-        held.record(&record).unwrap();
-        let refusal = DataDir::take(root.path()).unwrap_err().to_string();
-        assert!(refusal.contains("4711") && refusal.contains("http://127.0.0.1:3000"), "{refusal}");
+        let (root, own) = (tempfile::tempdir().unwrap(), std::process::id());
+        let held = DataDir::take(root.path(), Use::Host).unwrap();
+        let starting = refusal(root.path());
+        assert!(starting.contains(&format!("in use by a host, process {own};")), "{starting}");
+        held.record(&record(own)).unwrap();
+        let serving = refusal(root.path());
+        assert!(serving.contains(&format!("a host at http://127.0.0.1:3000, process {own};")), "{serving}");
+        assert!(refusal(root.path()) == serving, "to be refused changes nothing");
+    }
+
+    #[test]
+    fn a_command_is_not_taken_for_a_host_nor_for_one_that_is_gone() {
+        let (root, own) = (tempfile::tempdir().unwrap(), std::process::id());
+        drop(DataDir::take(root.path(), Use::Host).unwrap());
+        // A host that was killed.
+        std::fs::write(root.path().join(RECORD), serde_json::to_vec(&record(4_000_000)).unwrap()).unwrap();
+        let held = DataDir::take(root.path(), Use::Command("rebuild")).unwrap();
+        let refused = refusal(root.path());
+        assert!(refused.contains(&format!("in use by `ledgerline rebuild`, process {own};")), "{refused}");
+        assert_eq!(read_record(root.path()), None, "nobody is sent to where nobody is");
+        // Between taking the lock and saying so, the name in it is that of the one before.
+        std::fs::write(root.path().join("lock"), r#"{"pid":4000000,"what":"a host"}"#).unwrap();
+        assert!(refusal(root.path()).contains("in use by another process;"), "{}", refusal(root.path()));
+        drop(held);
     }
 
     #[test]
@@ -238,7 +322,7 @@ mod tests {
         };
         let [used, left] = ["ledgerline-used", "ledgerline-left"].map(|name| folder(name, true));
         let [unmarked, stranger] = [folder("ledgerline-unmarked", false), folder("stranger", true)];
-        let held = DataDir::lock(&used).unwrap();
+        let held = DataDir::lock(&used, Use::Host).unwrap();
         sweep(root.path());
         assert_eq!([&used, &left, &unmarked, &stranger].map(|path| path.exists()), [true, false, true, true]);
         drop(held);
@@ -251,18 +335,11 @@ mod tests {
     fn what_is_secret_is_its_owners_alone() {
         use std::os::unix::fs::PermissionsExt as _;
         let root = tempfile::tempdir().unwrap();
-        let dir = DataDir::take(&root.path().join("made/here")).unwrap();
+        let dir = DataDir::take(&root.path().join("made/here"), Use::Host).unwrap();
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(dir.path()) & 0o066, 0);
         dir.lasting("id").unwrap();
-        let record = HostRecord {
-            pid: 1,
-            url: String::new(),
-            dynamodb: String::new(),
-            s3: String::new(),
-            database: String::new(),
-        };
-        dir.record(&record).unwrap();
+        dir.record(&record(1)).unwrap();
         crate::issuer::IssuerKey::of_data_dir(dir.path()).unwrap();
         for name in ["id", RECORD, "issuer.pem"] {
             assert_eq!(mode(&dir.path().join(name)), 0o600, "{name}");
@@ -272,11 +349,11 @@ mod tests {
     #[test]
     fn a_directory_whose_user_is_gone_can_be_taken_with_all_that_it_left() {
         let root = tempfile::tempdir().unwrap();
-        let first = DataDir::take(root.path()).unwrap();
+        let first = DataDir::take(root.path(), Use::Host).unwrap();
         let id = first.lasting("id").unwrap();
         drop(first);
         std::fs::write(root.path().join(RECORD), r#"{"pid":1,"url":"x","dynamodb":"x","database":"x"}"#).unwrap();
-        let second = DataDir::take(root.path()).unwrap();
+        let second = DataDir::take(root.path(), Use::Host).unwrap();
         assert_eq!(second.lasting("id").unwrap(), id);
     }
 }

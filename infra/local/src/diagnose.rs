@@ -12,11 +12,13 @@ use clap::Args;
 use ledgerline_app::{Counts, ReconcileReport, Repair, Scope};
 use ledgerline_kernel::ports::Rounds as _;
 use ledgerline_kernel::{TenantCode, Timestamp};
+use ledgerline_views_postgres::UnfinishedRebuild;
 use serde::{Deserialize, Serialize};
 
 use crate::mappings::MappingsStatus;
 use crate::operate::{Operation, Progress, Site};
 use crate::quarantine::{self, Listed, Which};
+use crate::reconcile::ensure_something;
 
 /// Looks at everything and changes nothing.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
@@ -42,6 +44,9 @@ pub struct Diagnosis {
     pub comparison: ReconcileReport,
     /// What no projection could take.
     pub quarantine: Listed,
+    /// Rebuilds that are not finished.
+    #[serde(default)]
+    pub rebuilds: Vec<RebuildHealth>,
     /// Event source mappings and schedules; none where no host runs.
     pub mappings: Option<MappingsStatus>,
     /// When the last scheduled comparison with the ledger ended.
@@ -62,6 +67,56 @@ pub struct ReadModelHealth {
     pub lag_seconds: u64,
 }
 
+/// A rebuild that is not finished. While there is one, whatever is written is written to the new tables
+/// too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RebuildHealth {
+    /// Of which domain.
+    pub resource: String,
+    /// Whether somebody is at it now.
+    pub is_running: bool,
+    /// When it was begun.
+    pub started_at: Timestamp,
+    /// When it got on last.
+    pub moved_at: Timestamp,
+    /// In how many parts it reads the ledger.
+    pub segments: usize,
+    /// How many of these it has read to their end.
+    pub segments_done: usize,
+    /// The rows of the ledger that it has looked at.
+    pub examined: u64,
+    /// The versions that it has taken in.
+    pub versions: u64,
+}
+
+impl From<UnfinishedRebuild> for RebuildHealth {
+    fn from(rebuild: UnfinishedRebuild) -> Self {
+        let UnfinishedRebuild { resource, segments, started_at, moved_at, is_running } = rebuild;
+        Self {
+            resource,
+            is_running,
+            started_at,
+            moved_at,
+            segments: segments.len(),
+            segments_done: segments.iter().filter(|segment| segment.is_done).count(),
+            examined: segments.iter().map(|segment| segment.examined).sum(),
+            versions: segments.iter().map(|segment| segment.versions).sum(),
+        }
+    }
+}
+
+impl RebuildHealth {
+    fn line(&self) -> String {
+        let Self { resource, started_at, moved_at, segments, segments_done, versions, .. } = self;
+        let how = if self.is_running { "is running" } else { "is not finished and nobody is at it" };
+        format!(
+            "the rebuild of {resource} {how}: begun {started_at}, {segments_done} of {segments} parts of the ledger read, \
+             {versions} versions taken in, the last {moved_at}"
+        )
+    }
+}
+
 #[async_trait]
 impl Operation for Diagnose {
     const NAME: &'static str = "diagnose";
@@ -77,8 +132,10 @@ impl Operation for Diagnose {
         // What is on its way shows as lag.
         let comparison = site.upkeep.reconciler.run(scope, Repair::No, Duration::ZERO, tell).await;
         let comparison = comparison.context("cannot compare the read models with the ledger")?;
+        ensure_something(site, self.tenant.as_ref(), &comparison).await?;
         let which = Which { tenant: self.tenant.clone(), ..Which::default() };
         let quarantine = quarantine::list(site, &which).await?;
+        let rebuilds = site.views.unfinished_rebuilds().await.context("cannot read how far rebuilds are")?;
         let last_round = site.views.newest_round().await.context("cannot read the last round")?;
         let names = site.upkeep.projector.read_models();
         let read_models = health(&names, &comparison, Utc::now());
@@ -87,6 +144,7 @@ impl Operation for Diagnose {
             read_models,
             comparison,
             quarantine,
+            rebuilds: rebuilds.into_iter().map(RebuildHealth::from).collect(),
             mappings,
             last_round_at: last_round.and_then(|round| round.finished_at),
             advice: Vec::new(),
@@ -117,7 +175,7 @@ fn health(names: &[&'static str], comparison: &ReconcileReport, now: DateTime<Ut
 fn advice(diagnosis: &Diagnosis) -> Vec<String> {
     let mut advice = Vec::new();
     let Diagnosis { comparison, quarantine, mappings, .. } = diagnosis;
-    let Counts { missing, behind, forks, ahead, extra, unequal, .. } = comparison.counts;
+    let Counts { missing, behind, forks, ahead, extra, wrong_sums, unequal, .. } = comparison.counts;
     let on_its_way = mappings.as_ref().map_or(0, |status| {
         let behind = status.event_sources.iter().map(|source| source.records_behind);
         behind.max().unwrap_or(0)
@@ -145,13 +203,31 @@ fn advice(diagnosis: &Diagnosis) -> Vec<String> {
              `ledgerline rebuild` makes tables without them"
         ));
     }
-    if unequal > 0 && missing + behind + forks + ahead + extra == 0 {
+    if wrong_sums > 0 {
+        advice.push(format!(
+            "{wrong_sums} rows of sums are not what their entities add: `ledgerline reconcile` makes them so"
+        ));
+    }
+    if comparison.unreadable > 0 {
+        advice.push(format!(
+            "{} rows of the ledger cannot be compared: `ledgerline verify` names them and what to do",
+            comparison.unreadable
+        ));
+    }
+    if unequal > 0 && comparison.counts.drift() == 0 {
         advice.push("a sum differs from the ledger's and no entity does: diagnose again".to_owned());
     }
     if !quarantine.quarantined.is_empty() {
         let count = quarantine.quarantined.len();
         advice.push(format!(
             "{count} quarantined: mend what each error names, then `ledgerline quarantine redrive` (`--id` for one)"
+        ));
+    }
+    for rebuild in diagnosis.rebuilds.iter().filter(|rebuild| !rebuild.is_running) {
+        let (line, resource) = (rebuild.line(), &rebuild.resource);
+        advice.push(format!(
+            "{line}; until it is, everything is written twice: `ledgerline rebuild {resource}` goes on with it, \
+             `ledgerline rebuild {resource} --abort` gives it up"
         ));
     }
     for source in mappings.iter().flat_map(|status| &status.event_sources) {
@@ -189,15 +265,15 @@ fn write(text: &mut String, diagnosis: &Diagnosis) -> std::fmt::Result {
     writeln!(text, "{entities} entities in the ledger\n")?;
     writeln!(
         text,
-        "{:<22} {:>8} {:>8} {:>9} {:>7} {:>6} {:>6} {:>6}",
-        "read model", "missing", "behind", "versions", "lag", "forks", "ahead", "extra"
+        "{:<24} {:>8} {:>8} {:>9} {:>7} {:>6} {:>6} {:>6} {:>6}",
+        "read model", "missing", "behind", "versions", "lag", "forks", "ahead", "extra", "sums"
     )?;
     for ReadModelHealth { read_model, counts, lag_seconds } in &diagnosis.read_models {
-        let Counts { missing, behind, versions_behind, forks, ahead, extra, .. } = counts;
+        let Counts { missing, behind, versions_behind, forks, ahead, extra, wrong_sums, .. } = counts;
         let lag = format!("{lag_seconds} s");
         writeln!(
             text,
-            "{read_model:<22} {missing:>8} {behind:>8} {versions_behind:>9} {lag:>7} {forks:>6} {ahead:>6} {extra:>6}"
+            "{read_model:<24} {missing:>8} {behind:>8} {versions_behind:>9} {lag:>7} {forks:>6} {ahead:>6} {extra:>6} {wrong_sums:>6}"
         )?;
     }
     if let Some(status) = &diagnosis.mappings {
@@ -214,6 +290,9 @@ fn write(text: &mut String, diagnosis: &Diagnosis) -> std::fmt::Result {
         for held in &diagnosis.quarantine.quarantined {
             writeln!(text, "  {}", quarantine::line(held))?;
         }
+    }
+    for rebuild in diagnosis.rebuilds.iter().filter(|rebuild| rebuild.is_running) {
+        writeln!(text, "\n{}", rebuild.line())?;
     }
     if let Some(at) = diagnosis.last_round_at {
         writeln!(text, "\nlast compared on schedule: {at}")?;

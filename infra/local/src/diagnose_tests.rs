@@ -99,6 +99,7 @@ fn every_kind_of_trouble_has_its_advice() {
     });
     let held = Held {
         projection: "postgres".to_owned(),
+        id: "PRODUCT#acme#a".parse().ok(),
         record: "PRODUCT#acme#a".to_owned(),
         version: "3".parse().ok(),
         error: "it does not fit".to_owned(),
@@ -110,6 +111,7 @@ fn every_kind_of_trouble_has_its_advice() {
         read_models: Vec::new(),
         comparison: serde_json::from_value(comparison).unwrap(),
         quarantine: Listed { quarantined: vec![held], has_more: false },
+        rebuilds: Vec::new(),
         mappings: None,
         last_round_at: None,
         advice: Vec::new(),
@@ -121,5 +123,96 @@ fn every_kind_of_trouble_has_its_advice() {
     }
     assert_eq!(diagnosis.advice.len(), commands.len());
     let shown = text(&diagnosis);
-    assert!(shown.contains("PRODUCT#acme#a@3 postgres: it does not fit (3 attempts"), "{shown}");
+    assert!(shown.contains("PRODUCT#acme#a version 3 postgres: it does not fit (3 attempts"), "{shown}");
+
+    let (counts, unreadable) = (Counts { wrong_sums: 2, unequal: 1, ..Counts::default() }, 4);
+    diagnosis.comparison = ReconcileReport { counts, unreadable, ..diagnosis.comparison };
+    diagnosis.quarantine = Listed::default();
+    let advice = advice(&diagnosis);
+    for (advice, says) in advice.iter().zip(["2 rows of sums", "4 rows of the ledger"]) {
+        assert!(advice.contains(says), "{advice} should say {says}");
+    }
+    assert_eq!(advice.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_that_nobody_finished_is_diagnosed_with_how_far_it_is_and_what_to_do() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("state");
+    let host = start(&dir).await;
+    create(&host, "P-1").await;
+    host.caught_up().await.unwrap();
+    let registry = ledgerline_app::Registry::shipped().unwrap();
+    let domain = registry.by_resource("products").unwrap();
+    let views = ledgerline_views_postgres::PostgresViews::new(host.pool().clone());
+    let begun = views.rebuild(domain.as_ref(), 3).await.unwrap();
+    // As if an hour had passed since.
+    let long_ago = "UPDATE rebuild SET started_at = now() - interval '2 hours', updated_at = now() - interval '1 hour'";
+    sqlx::raw_sql(long_ago).execute(host.pool()).await.unwrap();
+    if host.pool().options().get_max_connections() > 1 {
+        let well = diagnosed(&dir).await;
+        assert!(well.healthy && well.rebuilds[0].is_running, "somebody is at it: {well:?}");
+        assert!(text(&well).contains("the rebuild of products is running"), "{}", text(&well));
+    }
+    drop(begun);
+    // The server notices a moment later that its connection is gone.
+    let mut patience = 100;
+    while patience > 0 && diagnosed(&dir).await.rebuilds[0].is_running {
+        patience -= 1;
+    }
+
+    let ill = diagnosed(&dir).await;
+    let [rebuild] = ill.rebuilds.as_slice() else { panic!("{ill:?}") };
+    assert_eq!((rebuild.resource.as_str(), rebuild.segments, rebuild.segments_done), ("products", 3, 0));
+    assert!(!rebuild.is_running && rebuild.started_at < rebuild.moved_at, "{rebuild:?}");
+    let [advice] = ill.advice.as_slice() else { panic!("{:?}", ill.advice) };
+    for says in ["0 of 3", "`ledgerline rebuild products`", "`ledgerline rebuild products --abort`"] {
+        assert!(advice.contains(says) && text(&ill).contains(says), "{advice} should say {says}");
+    }
+    assert!(advice.contains(&rebuild.started_at.to_string()), "{advice}");
+
+    assert_eq!(run(&dir, &["rebuild", "products", "--abort"]).await, Ok(()));
+    assert!(diagnosed(&dir).await.healthy);
+    host.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_there_is_not_is_not_well() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("state");
+    let host = start(&dir).await;
+    create(&host, "P-1").await;
+    host.caught_up().await.unwrap();
+    let nothing = Err("the ledger has nothing of the tenant dem0; it has demo".to_owned());
+    let commands = [
+        &["diagnose"][..],
+        &["reconcile"],
+        &["reconcile", "--dry-run"],
+        &["resync", "products"],
+        &["quarantine", "list"],
+        &["quarantine", "redrive"],
+        &["verify"],
+    ];
+    for command in commands {
+        assert_eq!(run(&dir, &[command, &["--tenant", "dem0"]].concat()).await, nothing, "{command:?}");
+        assert_eq!(run(&dir, &[command, &["--tenant", "demo"]].concat()).await, Ok(()), "{command:?}");
+    }
+    host.stop().await.unwrap();
+}
+
+#[test]
+fn a_line_of_the_quarantine_begins_with_what_its_option_takes() {
+    let held = Held {
+        projection: "stream".to_owned(),
+        id: "PRODUCT#acme#ring 7".parse().ok(),
+        record: "4711".to_owned(),
+        version: "3".parse().ok(),
+        error: "no".to_owned(),
+        attempts: 3,
+        since: "2026-11-20T08:00:00Z".parse().unwrap(),
+    };
+    let line = quarantine::line(&held);
+    assert!(line.starts_with("PRODUCT#acme#ring 7 (record 4711) version 3 stream: no"), "{line}");
+    let of_nobody = quarantine::line(&Held { id: None, version: None, ..held });
+    assert!(of_nobody.starts_with("record 4711, of no entity that can be told, stream: no"), "{of_nobody}");
 }

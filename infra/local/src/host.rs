@@ -19,7 +19,7 @@ use {
 };
 
 use crate::banner::TENANT;
-use crate::data_dir::{DataDir, HostRecord};
+use crate::data_dir::{DataDir, HostRecord, Use};
 use crate::event_source::Invoke;
 use crate::functions::InProcess;
 use crate::gateway::{Door, Gateway};
@@ -86,7 +86,7 @@ impl Host {
         let template = Template::load(options.template.as_deref())?;
         let dir = match options.ephemeral {
             true => DataDir::ephemeral()?,
-            false => DataDir::take(&options.data_dir)?,
+            false => DataDir::take(&options.data_dir, Use::Host)?,
         };
         say_what_is_missing(&template);
         let door = Door::bind(options.port).await?;

@@ -20,6 +20,9 @@ fn main() -> ExitCode {
         Err(error) => {
             // With nowhere to write to, the exit status has to do.
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            if let Some(line) = cli.failure_line(&error) {
+                let _ = writeln!(std::io::stdout(), "{line}");
+            }
             ExitCode::FAILURE
         }
     }

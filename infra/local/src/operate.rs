@@ -7,11 +7,12 @@
 
 mod call;
 mod door;
+mod under_way;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use async_trait::async_trait;
 use indicatif::{ProgressBar, ProgressStyle};
 use ledgerline_app::{Registry, WithLargeStates};
@@ -21,13 +22,15 @@ use ledgerline_views_postgres::PostgresViews;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::data_dir::{DataDir, read_record};
+use crate::data_dir::{DataDir, Use, read_record};
+use crate::failure::Failure;
 use crate::host::config_of;
 use crate::mappings::MappingsReader;
 use crate::stores::{Stores, ledger_file};
 use crate::template::Template;
 
 pub(crate) use door::{for_operators, router};
+pub use under_way::UnderWay;
 
 /// The file in a data directory with the key that the host asks operators for.
 const KEY_FILE: &str = "operator-key";
@@ -40,6 +43,12 @@ pub trait Operation: Serialize + DeserializeOwned + Send + Sync + 'static {
 
     /// What it says in the end.
     type Report: Serialize + DeserializeOwned + Send + 'static;
+
+    /// The command that a host does only once at a time, as it is typed; none if it may be done by
+    /// several at once.
+    fn alone(&self) -> Option<String> {
+        None
+    }
 
     /// Does it. May be dropped half-way, when the operator interrupts it.
     async fn run(&self, site: &Site, progress: &Progress) -> anyhow::Result<Self::Report>;
@@ -62,6 +71,8 @@ pub struct Site {
     pub views: PostgresViews,
     /// Where state is kept.
     pub data_dir: PathBuf,
+    /// What operators are at.
+    pub under_way: UnderWay,
 }
 
 impl Site {
@@ -80,6 +91,7 @@ impl Site {
             mappings: None,
             views,
             data_dir: data_dir.to_owned(),
+            under_way: UnderWay::default(),
         })
     }
 }
@@ -176,14 +188,22 @@ pub async fn operate<O: Operation>(operation: &O, place: &Place, progress: &Prog
         let key = key_in(data_dir).with_context(|| format!("name the --data-dir of the host at {url}"))?;
         return call::call(url, &key, operation, progress).await;
     }
-    if !ledger_file(data_dir).is_file() {
-        bail!("there is no ledger in {}; name the data directory of a host with --data-dir", data_dir.display());
-    }
-    match (DataDir::take(data_dir), read_record(data_dir)) {
+    ensure_ledger(data_dir)?;
+    match (DataDir::take(data_dir, Use::Command(&O::NAME.replace('-', " "))), read_record(data_dir)) {
         (Ok(dir), _) => run_here(operation, place, dir, progress).await,
         (Err(_), Some(record)) => call::call(&record.url, &key_in(data_dir)?, operation, progress).await,
         (Err(in_use), None) => Err(in_use),
     }
+}
+
+/// Fails where no host has ever kept anything.
+pub(crate) fn ensure_ledger(data_dir: &Path) -> anyhow::Result<()> {
+    if ledger_file(data_dir).is_file() {
+        return Ok(());
+    }
+    let dir = data_dir.display();
+    let message = format!("there is no ledger in {dir}; name the data directory of a host with --data-dir");
+    Err(Failure::new(Failure::NO_LEDGER, message).into())
 }
 
 fn key_in(data_dir: &Path) -> anyhow::Result<String> {

@@ -60,6 +60,10 @@ impl Operation for Wait {
     const NAME: &'static str = "wait";
     type Report = ();
 
+    fn alone(&self) -> Option<String> {
+        Some("wait".to_owned())
+    }
+
     async fn run(&self, _: &Site, _: &Progress) -> anyhow::Result<()> {
         let _waiting = Waiting;
         WAITS.store(true, Ordering::SeqCst);
@@ -135,6 +139,8 @@ async fn an_operation_ends_with_whoever_asked_for_it_and_a_stranger_gets_none() 
         tokio::time::timeout(Duration::from_secs(20), changed).await.unwrap();
     };
     until(true).await;
+    let second = operate(&Wait, &place(&dir), &Progress::silent()).await.unwrap_err();
+    assert_eq!(Failure::of(&second).code, Failure::UNDER_WAY, "{second:#}");
     asked.abort();
     until(false).await;
     server.abort();

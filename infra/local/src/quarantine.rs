@@ -12,6 +12,7 @@ use ledgerline_kernel::{EntityKey, TenantCode, Timestamp, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::operate::{Operation, Progress, Site};
+use crate::tenants::ensure_known;
 
 /// How many are listed.
 const LISTED: usize = 1_000;
@@ -69,6 +70,9 @@ pub struct Redrive {
 pub struct Held {
     /// In which projection.
     pub projection: String,
+    /// The entity, as `--id` takes it; none if nobody knows which it is.
+    #[serde(default)]
+    pub id: Option<EntityKey>,
     /// What is quarantined: the entity's id, or what names a record that cannot be read.
     pub record: String,
     /// The newest version that is missing in the read model.
@@ -84,7 +88,8 @@ pub struct Held {
 impl From<Quarantined> for Held {
     fn from(held: Quarantined) -> Self {
         let Quarantined { projection, record, version, error, attempts, since } = held;
-        Self { projection, record, version: version.map(|(_, version)| version), error, attempts, since }
+        let (id, version) = version.unzip();
+        Self { projection, id, record, version, error, attempts, since }
     }
 }
 
@@ -116,7 +121,12 @@ impl Operation for List {
     type Report = Listed;
 
     async fn run(&self, site: &Site, _: &Progress) -> anyhow::Result<Listed> {
-        list(site, &self.which).await
+        let listed = list(site, &self.which).await?;
+        match &self.which.tenant {
+            Some(tenant) if listed.quarantined.is_empty() => ensure_known(site, tenant).await?,
+            _ => {}
+        }
+        Ok(listed)
     }
 }
 
@@ -142,6 +152,10 @@ impl Operation for Redrive {
         let Which { tenant, id, .. } = &self.which;
         let redriven = site.upkeep.redrive.redrive(tenant.as_ref(), id.as_ref()).await;
         let Redriven { healed, refused, unknown } = redriven.context("cannot try again")?;
+        match tenant {
+            Some(tenant) if healed + refused + unknown == 0 => ensure_known(site, tenant).await?,
+            _ => {}
+        }
         Ok(Tried { healed, refused, unknown })
     }
 }
@@ -161,11 +175,16 @@ pub fn list_text(listed: &Listed) -> String {
     }
 }
 
-/// One quarantined thing in a line.
+/// One quarantined thing in a line, which begins with what `--id` takes.
 pub(crate) fn line(held: &Held) -> String {
-    let Held { projection, record, version, error, attempts, since } = held;
-    let version = version.map(|version| format!("@{version}")).unwrap_or_default();
-    format!("{record}{version} {projection}: {error} ({attempts} attempts, since {since})")
+    let Held { projection, id, record, version, error, attempts, since } = held;
+    let what = match id.as_ref().map(ToString::to_string) {
+        Some(id) if id == *record => id,
+        Some(id) => format!("{id} (record {record})"),
+        None => format!("record {record}, of no entity that can be told,"),
+    };
+    let version = version.map(|version| format!(" version {version}")).unwrap_or_default();
+    format!("{what}{version} {projection}: {error} ({attempts} attempts, since {since})")
 }
 
 /// For people.

@@ -26,15 +26,19 @@ pub enum Belongs {
     Elsewhere,
 }
 
-/// Keeps other hosts away from a database for as long as this connection lives.
+/// Keeps other hosts, and commands beside them, away from a database for as long as this connection lives.
 ///
 /// # Errors
-/// If a host uses it already, or it cannot be asked.
+/// If one uses it already, or it cannot be asked.
 pub async fn lock(url: &str) -> anyhow::Result<PgConnection> {
     let mut connection = PgConnection::connect(url).await?;
     let taken: bool =
         sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LOCK).fetch_one(&mut connection).await?;
-    anyhow::ensure!(taken, "another local host is using this database; stop that one, or name another database");
+    anyhow::ensure!(
+        taken,
+        "another local host, or a command beside none, is using this database; stop it or wait for it, or name another \
+         database"
+    );
     Ok(connection)
 }
 

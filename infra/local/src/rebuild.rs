@@ -72,6 +72,11 @@ impl Operation for Rebuild {
     const NAME: &'static str = "rebuild";
     type Report = RebuildReport;
 
+    /// To give one up must be possible while it runs.
+    fn alone(&self) -> Option<String> {
+        (!self.abort).then(|| format!("{} {}", Self::NAME, self.resource))
+    }
+
     async fn run(&self, site: &Site, progress: &Progress) -> anyhow::Result<RebuildReport> {
         let begun = Instant::now();
         let domain = site.registry.by_resource(&self.resource).with_context(|| {

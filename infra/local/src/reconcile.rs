@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::banner::thousands;
 use crate::operate::{Operation, Progress, Site};
+use crate::tenants::ensure_known;
 
 /// Compares read models with the ledger.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
@@ -38,12 +39,18 @@ impl Operation for Reconcile {
     const NAME: &'static str = "reconcile";
     type Report = ReconcileReport;
 
+    fn alone(&self) -> Option<String> {
+        (!self.dry_run).then(|| Self::NAME.to_owned() + &of_tenant(self.tenant.as_ref()))
+    }
+
     async fn run(&self, site: &Site, progress: &Progress) -> anyhow::Result<ReconcileReport> {
         let scope = self.tenant.clone().map_or(Scope::All, |tenant| Scope::Tenant(tenant, None));
         let repair = if self.dry_run { Repair::No } else { Repair::Differences };
         let tell = |entities| progress.step("comparing", entities, None);
         let compared = site.upkeep.reconciler.run(scope, repair, Duration::from_secs(self.settle), tell).await;
-        compared.context("cannot compare the read models with the ledger")
+        let report = compared.context("cannot compare the read models with the ledger")?;
+        ensure_something(site, self.tenant.as_ref(), &report).await?;
+        Ok(report)
     }
 }
 
@@ -69,6 +76,11 @@ impl Operation for Resync {
     const NAME: &'static str = "resync";
     type Report = ReconcileReport;
 
+    fn alone(&self) -> Option<String> {
+        let sk = self.sk.as_ref().map(|sk| format!(" --sk {sk}")).unwrap_or_default();
+        Some(format!("{} {}{}{sk}", Self::NAME, self.resource, of_tenant(self.tenant.as_ref())))
+    }
+
     async fn run(&self, site: &Site, progress: &Progress) -> anyhow::Result<ReconcileReport> {
         let domain = site.registry.by_resource(&self.resource).with_context(|| {
             let known: Vec<_> = site.registry.domains().map(|domain| domain.resource()).collect();
@@ -85,7 +97,25 @@ impl Operation for Resync {
             (None, _) => Scope::Resource(self.resource.clone()),
         };
         let tell = |entities| progress.step("projecting", entities, None);
-        reconciler.run(scope, everything, Duration::ZERO, tell).await.context("cannot project again")
+        let report = reconciler.run(scope, everything, Duration::ZERO, tell).await.context("cannot project again")?;
+        ensure_something(site, self.tenant.as_ref(), &report).await?;
+        Ok(report)
+    }
+}
+
+fn of_tenant(tenant: Option<&TenantCode>) -> String {
+    tenant.map(|tenant| format!(" --tenant {tenant}")).unwrap_or_default()
+}
+
+/// Fails if there is nothing of the tenant that was named: neither in the ledger nor in a read model.
+pub(crate) async fn ensure_something(
+    site: &Site,
+    tenant: Option<&TenantCode>,
+    report: &ReconcileReport,
+) -> anyhow::Result<()> {
+    match tenant {
+        Some(tenant) if report.entities == 0 && report.is_good() => ensure_known(site, tenant).await,
+        _ => Ok(()),
     }
 }
 
@@ -96,6 +126,7 @@ pub fn text(report: &ReconcileReport) -> String {
     // Writing to a String cannot fail.
     let _ = write_drift(&mut text, report);
     let Counts { repaired, rewritten, in_flight, proven, moving, unequal, .. } = report.counts;
+    let unreadable = report.unreadable;
     let mut parts = vec![match report.counts.drift() {
         0 => "nothing differs".to_owned(),
         drift if report.dry => format!("{} differ", thousands(count(drift))),
@@ -111,11 +142,15 @@ pub fn text(report: &ReconcileReport) -> String {
     part(proven, "read models proven equal by the sum of all hashes");
     part(moving, "written to meanwhile, and not proven");
     part(unequal, "with another sum than the ledger");
+    part(unreadable, "rows of the ledger that cannot be compared");
     let (entities, seconds) = (thousands(count(report.entities)), report.millis / 1000);
     text + &format!("compared {entities} entities in {seconds} s: {}", parts.join(", "))
 }
 
 fn write_drift(text: &mut String, report: &ReconcileReport) -> std::fmt::Result {
+    for row in &report.unreadable_rows {
+        writeln!(text, "{row}; `ledgerline verify` says what to do")?;
+    }
     for model in &report.read_models {
         for drift in &model.drift {
             let version = |at: &Option<(ledgerline_kernel::Version, _)>| {
@@ -131,9 +166,18 @@ fn write_drift(text: &mut String, report: &ReconcileReport) -> std::fmt::Result 
             let kind = kind.as_str().unwrap_or_default();
             writeln!(text, "{} {} {kind}: it has {held}, the ledger {ledger}; {outcome}", drift.id, model.read_model)?;
         }
-        let listed = count(model.counts.drift()).saturating_sub(model.drift.len());
+        let listed = count(model.counts.drift() - model.counts.wrong_sums).saturating_sub(model.drift.len());
         if listed > 0 {
             writeln!(text, "and {} more of {} in {}", thousands(listed), model.tenant, model.read_model)?;
+        }
+        if model.counts.wrong_sums > 0 {
+            let (tenant, rows) = (&model.tenant, thousands(count(model.counts.wrong_sums)));
+            let outcome = match model.verdict {
+                _ if report.dry => "not repaired",
+                Verdict::Unequal => "an entity's part cannot be read; rebuild it",
+                Verdict::Proven | Verdict::Moving => "repaired",
+            };
+            writeln!(text, "{tenant} {}: {rows} rows are not what its entities add; {outcome}", model.read_model)?;
         }
         if model.verdict == Verdict::Unequal && model.counts.drift() == 0 {
             let (tenant, resource) = (&model.tenant, &model.resource);

@@ -8,19 +8,23 @@ use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use ledgerline_app::{Defect, Registry, VerifyReport};
 use ledgerline_kernel::TenantCode;
+use ledgerline_kernel::ports::ReadModelAudit;
 use ledgerline_lambda::{Config, dynamodb_client, large_states};
-use ledgerline_ledger_dynamodb::DynamoLedger;
+use ledgerline_ledger_dynamodb::{DynamoDataTable, DynamoLedger};
 use ledgerline_stores::{DynamoAt, LocalDynamo, LocalS3};
 
 use crate::banner::thousands;
-use crate::data_dir::{DataDir, HostRecord, read_record};
+use crate::data_dir::{DataDir, HostRecord, Use, read_record};
+use crate::operate::ensure_ledger;
 use crate::stores::{ledger_file, start_s3};
 use crate::template::Template;
+use crate::tenants::unknown;
 
 /// Verifies the ledger of a data directory, through the host that runs on it or else by opening it.
 ///
 /// # Errors
-/// If there is no ledger, or it cannot be read. Defects are no error but in the report.
+/// If there is no ledger, it cannot be read, or it has nothing of `tenant`. Defects are no error but in the
+/// report.
 pub async fn verify(
     data_dir: &Path,
     template: Option<&Path>,
@@ -32,8 +36,10 @@ pub async fn verify(
     let table = table.with_context(|| format!("{} has no table with a stream: no ledger", template.origin))?;
     let opened = Opened::find(data_dir, host_url, &template).await?;
     let (config, registry) = (opened.config(&template), Registry::shipped()?);
-    let ledger = DynamoLedger::new(dynamodb_client(&config).await, &table.name);
-    let ledger = large_states(&config, &registry)?.over(ledger);
+    let client = dynamodb_client(&config).await;
+    let ledger = large_states(&config, &registry)?.over(DynamoLedger::new(client.clone(), &table.name));
+    let data_table = template.referred_to_as("DATA_TABLE").map(|name| DynamoDataTable::new(client, name));
+    let witness = data_table.as_ref().map(|table| table as &dyn ReadModelAudit);
 
     // Drawn on a terminal only: indicatif sees to that.
     let bar = ProgressBar::new(0)
@@ -42,10 +48,15 @@ pub async fn verify(
         bar.set_length(of.try_into().unwrap_or(u64::MAX));
         bar.set_position(checked.try_into().unwrap_or(u64::MAX));
     };
-    let report = ledgerline_app::verify(&ledger, &registry, tenant, progress).await;
+    let report = ledgerline_app::verify(&ledger, &registry, tenant, witness, progress).await;
     bar.finish_and_clear();
     opened.close().await;
-    report.with_context(|| format!("cannot read the ledger of {}", data_dir.display()))
+    let report = report.with_context(|| format!("cannot read the ledger of {}", data_dir.display()))?;
+    let is_nothing = report.entities + report.claims + report.defect_count == 0;
+    match tenant.filter(|_| is_nothing) {
+        Some(tenant) => Err(unknown(tenant, report.other_tenants).into()),
+        None => Ok(report),
+    }
 }
 
 /// For people: each defect, what to do about each kind, and the sum.
@@ -99,10 +110,7 @@ enum Opened {
 
 impl Opened {
     async fn find(data_dir: &Path, host_url: Option<&str>, template: &Template) -> anyhow::Result<Self> {
-        let file = ledger_file(data_dir);
-        if !file.is_file() {
-            bail!("there is no ledger in {}; name the data directory of a host with --data-dir", data_dir.display());
-        }
+        ensure_ledger(data_dir)?;
         let record = read_record(data_dir);
         if let Some(url) = host_url {
             let url = url.trim_end_matches('/');
@@ -115,9 +123,9 @@ impl Opened {
                 ),
             };
         }
-        match (DataDir::take(data_dir), record) {
+        match (DataDir::take(data_dir, Use::Command("verify")), record) {
             (Ok(dir), _) => {
-                let dynamo = LocalDynamo::start(DynamoAt::File(file)).await?;
+                let dynamo = LocalDynamo::start(DynamoAt::File(ledger_file(data_dir))).await?;
                 Ok(Self::Here(dynamo, start_s3(data_dir, template).await?, dir))
             }
             (Err(_), Some(record)) => Ok(Self::OfHost(record)),

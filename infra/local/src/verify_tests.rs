@@ -48,12 +48,36 @@ async fn a_ledger_is_verified_beside_its_host_and_after_it_and_damage_is_found()
 
     change_name(&dir, "P-2", "another name").await;
     assert_eq!(run(&dir, &[]).await, Err("the ledger is not as it was written".to_owned()));
-    assert_eq!(run(&dir, &["--tenant", "other"]).await, Ok(()), "another tenant's part is as it was");
+    let nothing = "the ledger has nothing of the tenant other; it has demo".to_owned();
+    assert_eq!(run(&dir, &["--tenant", "other"]).await, Err(nothing), "what is not there is not well");
     let report = verify(&dir, None, None, None).await.unwrap();
     let found: Vec<_> = report.defects.iter().map(|defect| (defect.id.as_str(), defect.kind)).collect();
     let damaged = "PRODUCT#demo#P-2";
     assert_eq!(found, [(damaged, DefectKind::HashDiffers), (damaged, DefectKind::StateDiffers)]);
     assert!(text(&report).ends_with("verified 3 entities, 3 versions and 3 claims: 2 defects"), "{}", text(&report));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newest_version_that_is_gone_shows_beside_the_data_table() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("state");
+    let host = start(&dir).await;
+    for sk in ["P-1", "P-2"] {
+        create(&host, sk).await;
+    }
+    host.caught_up().await.unwrap();
+    host.stop().await.unwrap();
+    let dynamo = LocalDynamo::start(DynamoAt::File(ledger_file(&dir))).await.unwrap();
+    let client = dynamodb_client(&settings(dynamo.endpoint(), "", &Template::load(None).unwrap())).await;
+    for (pk, sk) in [("PRODUCT#demo", "P-2@0000000001"), ("UNIQUE#demo#PRODUCT#code#P-2", "claim")] {
+        let delete = client.delete_item().table_name("ledgerline-ledger").key("pk", AttributeValue::S(pk.to_owned()));
+        delete.key("sk", AttributeValue::S(sk.to_owned())).send().await.unwrap();
+    }
+    dynamo.stop().await;
+    assert_eq!(run(&dir, &[]).await, Err("the ledger is not as it was written".to_owned()));
+    let report = verify(&dir, None, None, None).await.unwrap();
+    let found: Vec<_> = report.defects.iter().map(ToString::to_string).collect();
+    assert_eq!(found, ["PRODUCT#demo#P-2@1 NEWEST_MISSING: data-table has version 1, the ledger nothing"]);
 }
 
 #[tokio::test]
@@ -73,6 +97,7 @@ fn the_text_lists_each_defect_and_each_advice_once() {
         claims: 2,
         defect_count: 1_003,
         defects: vec![defect("a", DefectKind::ClaimMissing), defect("b", DefectKind::ClaimMissing)],
+        ..VerifyReport::default()
     };
     let expected = "a CLAIM_MISSING: so\nb CLAIM_MISSING: so\nand 1,001 more defects\n\nWhat to do:\n  \
                     CLAIM_MISSING: put the missing claim row, naming this entity\n\n\

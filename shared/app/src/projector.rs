@@ -113,15 +113,21 @@ impl Projector {
     /// Applies checked items to every read model for as long as there is time, and says what became
     /// of them in each.
     pub async fn project(&self, items: &[VersionItem], in_time: InTime<'_>) -> Projection {
-        self.run(items, None, in_time).await
+        self.run(items, None, true, in_time).await
     }
 
     /// Applies checked items to one read model alone.
     pub async fn project_into(&self, read_model: &str, items: &[VersionItem]) -> Projection {
-        self.run(items, Some(read_model), &|| true).await
+        self.run(items, Some(read_model), true, &|| true).await
     }
 
-    async fn run(&self, items: &[VersionItem], only: Option<&str>, in_time: InTime<'_>) -> Projection {
+    /// The same, but what a delta projection takes in adds nothing to its rows: they may hold it
+    /// already, and are made to say what all its entities add afterwards.
+    pub async fn place_into(&self, read_model: &str, items: &[VersionItem]) -> Projection {
+        self.run(items, Some(read_model), false, &|| true).await
+    }
+
+    async fn run(&self, items: &[VersionItem], only: Option<&str>, adds: bool, in_time: InTime<'_>) -> Projection {
         let wanted = |name: &str| only.is_none_or(|only| only == name);
         let (groups, forks) = self.grouped(items);
         let mut reports: Vec<ReadModelReport> = Vec::new();
@@ -131,9 +137,12 @@ impl Projector {
             }
             let Some(Deltas { ledger, sink }) = &self.deltas else { continue };
             for delta in domain.deltas().iter().filter(|delta| wanted(delta.name())) {
-                let stores = deltas::Stores { delta: delta.as_ref(), ledger: ledger.as_ref(), sink: sink.as_ref() };
+                let (delta, ledger, sink) = (delta.as_ref(), ledger.as_ref(), sink.as_ref());
+                let stores = deltas::Stores { delta, ledger, sink, adds };
                 if let Some(coming) = sink.under_construction(domain.resource()) {
-                    let _ = deltas::Stores { sink: coming.as_ref(), ..stores }.apply(entities, in_time).await;
+                    // Those are what their own positions say.
+                    let coming = deltas::Stores { sink: coming.as_ref(), adds: true, ..stores };
+                    let _ = coming.apply(entities, in_time).await;
                 }
                 reports.push(stores.apply(entities, in_time).await);
             }

@@ -4,13 +4,16 @@
 //! A version adds to such rows what it changes. Applied twice, or left out, it would make them wrong
 //! for good; so a store keeps, per projection and entity, the version that its rows have taken in,
 //! and moves it in the transaction that changes them.
+//!
+//! What an entity adds follows from what is remembered of it, and that is kept with its position. So
+//! the rows follow from the positions: who doubts them can add up, and need not read the ledger.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::{corrupt, read_events, read_state};
@@ -53,6 +56,14 @@ pub struct DeltaChange {
     pub add: Vec<Decimal>,
 }
 
+impl DeltaChange {
+    /// What takes it back.
+    #[must_use]
+    pub fn negated(self) -> Self {
+        Self { add: self.add.iter().map(Decimal::negated).collect(), ..self }
+    }
+}
+
 /// What a domain author writes for a delta projection of `D`.
 pub trait DeltaProjection<D: Domain>: 'static {
     /// The projection's name, kebab-case, the same for good: its positions are kept under it.
@@ -62,13 +73,17 @@ pub trait DeltaProjection<D: Domain>: 'static {
     /// How its sums are read, if anybody may.
     const SUMMARY: Option<SummarySpec> = None;
 
-    /// What it remembers of an entity from version to version, such as what the entity adds to the
-    /// rows at present. Kept with the position.
-    type Memory: Serialize + DeserializeOwned + Default;
+    /// What it remembers of an entity from version to version, and what it adds follows from. Kept
+    /// with the position.
+    type Memory: Serialize + DeserializeOwned + Default + Clone + PartialEq;
 
-    /// Takes in one version: updates what is remembered, and gives what the version adds. Called
-    /// for every version of an entity exactly once, in order. Pure.
-    fn step(memory: &mut Self::Memory, events: &[D::Event], state: &D) -> Vec<DeltaChange>;
+    /// Takes in one version: updates what is remembered. Called for every version of an entity
+    /// exactly once, in order. Pure.
+    fn remember(memory: &mut Self::Memory, events: &[D::Event], state: &D);
+
+    /// What an entity of which this is remembered adds to the rows, by all its versions together.
+    /// Pure. A version adds the difference to what was remembered before it.
+    fn adds(memory: &Self::Memory) -> Vec<DeltaChange>;
 }
 
 /// What came of taking in a version.
@@ -95,6 +110,9 @@ pub trait DynDelta: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Corrupt`] if the item, or what was remembered, cannot be read.
     fn step(&self, memory: Option<&Value>, item: &VersionItem) -> Result<DeltaStep, Corrupt>;
+
+    /// See [`DeltaProjection::adds`]. None if what was remembered cannot be read.
+    fn adds(&self, memory: &Value) -> Option<Vec<DeltaChange>>;
 }
 
 /// Forgets a delta projection's types.
@@ -129,11 +147,19 @@ impl<D: Domain, P: DeltaProjection<D>> DynDelta for ErasedDelta<D, P> {
 
     fn step(&self, memory: Option<&Value>, item: &VersionItem) -> Result<DeltaStep, Corrupt> {
         let unreadable = |error: serde_json::Error| corrupt(item, format!("{} remembers: {error}", P::NAME));
-        let mut memory: P::Memory = match memory {
-            Some(memory) => serde::Deserialize::deserialize(memory).map_err(unreadable)?,
-            None => P::Memory::default(),
-        };
-        let changes = P::step(&mut memory, &read_events::<D>(item)?, &read_state::<D>(item)?);
-        Ok(DeltaStep { memory: serde_json::to_value(&memory).map_err(unreadable)?, changes })
+        let before: Option<P::Memory> = memory.map(P::Memory::deserialize).transpose().map_err(unreadable)?;
+        let mut after = before.clone().unwrap_or_default();
+        P::remember(&mut after, &read_events::<D>(item)?, &read_state::<D>(item)?);
+        if before.as_ref() == Some(&after) {
+            // As it was kept: what is the same may be spelt otherwise by now.
+            return Ok(DeltaStep { memory: memory.cloned().unwrap_or_default(), changes: Vec::new() });
+        }
+        let taken = before.iter().flat_map(P::adds).map(DeltaChange::negated);
+        let changes = taken.chain(P::adds(&after)).collect();
+        Ok(DeltaStep { memory: serde_json::to_value(&after).map_err(unreadable)?, changes })
+    }
+
+    fn adds(&self, memory: &Value) -> Option<Vec<DeltaChange>> {
+        P::Memory::deserialize(memory).ok().map(|memory| P::adds(&memory))
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     Version, VersionItem,
 };
 
-pub use audit::{Digest, LedgerIndex, ReadModelAudit, VersionRef};
+pub use audit::{Digest, IndexPage, LedgerIndex, ReadModelAudit, SumsFound, VersionRef};
 pub use blobs::BlobStore;
 pub use bus::{BusMessage, EventBus};
 pub use deltas::{DeltaMove, DeltaPosition, DeltaSink};
@@ -230,6 +230,8 @@ pub enum KeyRange {
 pub struct KeyPage {
     /// The entities.
     pub entities: Vec<Entity>,
+    /// How many entities of this page are left out because their rows cannot be read.
+    pub unreadable: u64,
     /// Where the next page begins; none on the last page.
     pub next: Option<String>,
 }

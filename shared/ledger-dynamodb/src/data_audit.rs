@@ -7,15 +7,19 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use ledgerline_kernel::ports::{Digest, ReadModelAudit, StateSink, StoreError};
 use ledgerline_kernel::{DynDomain, Entity, EntityKey, Hash, PartitionKey, SortKey, TenantCode, Version, VersionItem};
-use serde_dynamo::aws_sdk_dynamodb_1::to_item;
+use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 use crate::data_table::{DynamoDataTable, STORE};
 use crate::errors::{condition_failed, item_error, store_error};
 use crate::index::field;
 use crate::ledger::{Item, text};
 
-/// What is sent of an item.
-const FIELDS: &str = "pk, sk, version, #hash";
+/// What is sent of an item: all but its attributes.
+const FIELDS: &str = "pk, sk, id, #type, tenantCode, code, #name, version, isDeleted, #hash, createdAt, createdBy, \
+                      createdIp, updatedAt, updatedBy, updatedIp";
+
+/// Those of these names that DynamoDB wants for itself.
+const NAMES: [(&str, &str); 3] = [("#type", "type"), ("#name", "name"), ("#hash", "hash")];
 
 /// DynamoDB's limit on a batch of reads.
 const BATCH: usize = 100;
@@ -40,7 +44,7 @@ impl ReadModelAudit for DynamoDataTable {
         let mut held = BTreeMap::new();
         for keys in keys.chunks(BATCH) {
             for item in self.batch(keys).await? {
-                held.extend(read(&item));
+                held.extend(read(item));
             }
         }
         Ok(held)
@@ -52,7 +56,7 @@ impl ReadModelAudit for DynamoDataTable {
             let (items, next) = self.rows(&partition, from, None).await?;
             for item in items {
                 // A row that cannot be read is one too many, or one that is wrong: it must show.
-                let hash = read(&item).map_or_else(Hash::genesis, |(_, (_, hash))| hash);
+                let hash = read(item).map_or_else(Hash::genesis, |(_, (_, hash))| hash);
                 digest.add(&hash);
             }
             match next {
@@ -108,7 +112,7 @@ impl DynamoDataTable {
         let mut asked = KeysAndAttributes::builder()
             .consistent_read(true)
             .projection_expression(FIELDS)
-            .expression_attribute_names("#hash", "hash")
+            .set_expression_attribute_names(Some(names()))
             .set_keys(Some(keys.iter().map(row_key).collect()))
             .build()
             .map_err(|error| StoreError::Rejected { store: STORE, reason: error.to_string() })?;
@@ -143,7 +147,7 @@ impl DynamoDataTable {
             .key_condition_expression("pk = :pk")
             .expression_attribute_values(":pk", text(partition))
             .projection_expression(FIELDS)
-            .expression_attribute_names("#hash", "hash")
+            .set_expression_attribute_names(Some(names()))
             .set_limit(limit.map(|limit| i32::try_from(limit).unwrap_or(i32::MAX)))
             .set_exclusive_start_key(from)
             .send()
@@ -165,10 +169,22 @@ fn sort_key(item: &Item) -> Option<SortKey> {
     SortKey::decode(field(item, "sk")).ok()
 }
 
-/// None for a row that has no version that there can be.
-fn read(item: &Item) -> Option<(EntityKey, (Version, Hash))> {
-    let key = EntityKey { partition: field(item, "pk").parse().ok()?, sk: sort_key(item)? };
+fn names() -> HashMap<String, String> {
+    NAMES.map(|(short, name)| (short.to_owned(), name.to_owned())).into()
+}
+
+/// None for a row that has no version that there can be. One that no reader could read counts as another
+/// one, whatever it says.
+fn read(mut item: Item) -> Option<(EntityKey, (Version, Hash))> {
+    let key = EntityKey { partition: field(&item, "pk").parse().ok()?, sk: sort_key(&item)? };
     let version = item.get("version")?.as_n().ok()?.parse().ok()?;
-    let hash = field(item, "hash");
-    Some((key, (version, hash.parse().unwrap_or_else(|_| Hash::of(hash)))))
+    item.insert("attributes".to_owned(), AttributeValue::M(HashMap::new()));
+    let hash = match from_item::<Entity>(item) {
+        Ok(entity) => entity.hash,
+        Err(error) => {
+            tracing::error!(entity.id = %key, %error, "a row of the data table cannot be read");
+            Hash::of(&error.to_string())
+        }
+    };
+    Some((key, (version, hash)))
 }

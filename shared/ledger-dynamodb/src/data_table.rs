@@ -10,6 +10,7 @@ use ledgerline_kernel::{DynDomain, Entity, EntityKey, SortKey, VersionItem};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 use crate::errors::{condition_failed, item_error, store_error};
+use crate::index::field;
 
 pub(crate) const STORE: &str = "the data table";
 
@@ -37,8 +38,12 @@ impl DynamoDataTable {
             .put_item()
             .table_name(&self.table)
             .set_item(Some(row))
-            .condition_expression("attribute_not_exists(pk) OR version < :version")
+            // A row without a version says nothing that has to be kept.
+            .condition_expression(
+                "attribute_not_exists(pk) OR version < :version OR NOT attribute_type(version, :number)",
+            )
             .expression_attribute_values(":version", AttributeValue::N(item.version.to_string()))
+            .expression_attribute_values(":number", AttributeValue::S("N".to_owned()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
@@ -107,7 +112,8 @@ impl EntityRead for DynamoDataTable {
     }
 
     /// As many requests as it takes to fill the page, up to ten: DynamoDB ends a page at
-    /// 1 MB, and leaves out what is deleted only after it has counted it.
+    /// 1 MB, and leaves out what is deleted only after it has counted it. A row that cannot be read is
+    /// no reason to keep the others from their reader: it is counted, and named in the log.
     async fn range(&self, query: &KeyQuery) -> Result<KeyPage, StoreError> {
         if let KeyRange::Between(Some(from), Some(end)) = &query.keys
             && from.encoded() >= end.encoded()
@@ -116,7 +122,8 @@ impl EntityRead for DynamoDataTable {
             return Ok(KeyPage::default());
         }
         let partition = query.partition.to_string();
-        let mut page = KeyPage { entities: Vec::new(), next: query.after.clone() };
+        let mut page = KeyPage { next: query.after.clone(), ..KeyPage::default() };
+        let mut last = query.after.clone();
         for request in 0..REQUESTS {
             // One more than fits, to know whether there is a next page; what is deleted is not known
             // beforehand, so that after the first request more is looked at.
@@ -130,16 +137,20 @@ impl EntityRead for DynamoDataTable {
                 .await
                 .map_err(|error| store_error(STORE, &error))?;
             for item in answer.items.unwrap_or_default() {
-                page.entities.push(read(item)?);
-            }
-            // The end of a range counts as within it for DynamoDB. It comes last.
-            if let KeyRange::Between(_, Some(end)) = &query.keys {
-                page.entities.retain(|entity| entity.key.sk != *end);
-            }
-            if page.entities.len() > query.limit {
-                page.entities.truncate(query.limit);
-                page.next = page.entities.last().map(|entity| entity.key.sk.encoded());
-                return Ok(page);
+                let sk = field(&item, "sk").to_owned();
+                // The end of a range counts as within it for DynamoDB. It comes last.
+                if matches!(&query.keys, KeyRange::Between(_, Some(end)) if sk == end.encoded()) {
+                    continue;
+                }
+                match read(item) {
+                    Ok(_) if page.entities.len() >= query.limit => return Ok(KeyPage { next: last, ..page }),
+                    Ok(entity) => page.entities.push(entity),
+                    Err(error) => {
+                        tracing::error!(pk = partition, sk, %error, "a list leaves out a row that cannot be read");
+                        page.unreadable += 1;
+                    }
+                }
+                last = Some(sk);
             }
             page.next = answer.last_evaluated_key.and_then(|key| key.get("sk")?.as_s().ok().cloned());
             if page.next.is_none() {
@@ -179,9 +190,10 @@ impl DynamoDataTable {
             request = request.expression_attribute_values(name, value);
         }
         if !query.include_deleted {
+            // A row that does not say so is one that cannot be read: to be counted, not to be lost.
             request = request
-                .filter_expression("isDeleted = :no")
-                .expression_attribute_values(":no", AttributeValue::Bool(false));
+                .filter_expression("attribute_not_exists(isDeleted) OR isDeleted <> :yes")
+                .expression_attribute_values(":yes", AttributeValue::Bool(true));
         }
         request
     }

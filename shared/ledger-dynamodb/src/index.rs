@@ -3,31 +3,34 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use ledgerline_kernel::ports::{LedgerIndex, StoreError, VersionRef};
-use ledgerline_kernel::{EntityKey, KeyError, PartitionKey, VersionedKey};
+use ledgerline_kernel::ports::{IndexPage, LedgerIndex, StoreError, VersionRef};
+use ledgerline_kernel::{EntityKey, PartitionKey, VersionedKey};
 
 use crate::errors::store_error;
 use crate::ledger::{DynamoLedger, Item, STORE, read_cursor, text, write_cursor};
+use crate::records::{CLAIM, IDEMPOTENCY};
 
 /// What is sent of an item. DynamoDB reads, and charges for, all of it.
-const FIELDS: &str = "pk, sk, #hash, updatedAt";
+const FIELDS: &str = "pk, sk, kind, #hash, updatedAt";
 
 #[async_trait]
 impl LedgerIndex for DynamoLedger {
-    /// One request for each page: a `Query` of one partition, a `Scan` of all of them. A version item
-    /// that names no version is left out, with an error in the log.
-    async fn versions(
-        &self,
-        partition: Option<&PartitionKey>,
-        from: Option<String>,
-    ) -> Result<(Vec<VersionRef>, Option<String>), StoreError> {
+    /// One request for each page: a `Query` of one partition, a `Scan` of all of them.
+    async fn versions(&self, partition: Option<&PartitionKey>, from: Option<String>) -> Result<IndexPage, StoreError> {
         let from = from.as_deref().map(read_cursor).transpose()?;
         let (items, last) = match partition {
             Some(partition) => self.query_versions(partition, from).await?,
             None => self.scan_versions(from).await?,
         };
         let next = last.as_ref().map(write_cursor).transpose()?;
-        Ok((items.iter().filter_map(read_or_log).collect(), next))
+        let mut page = IndexPage { next, ..IndexPage::default() };
+        for item in &items {
+            match read(item) {
+                Ok(version) => page.versions.push(version),
+                Err(reason) => page.unreadable.push(format!("{}#{}: {reason}", field(item, "pk"), field(item, "sk"))),
+            }
+        }
+        Ok(page)
     }
 }
 
@@ -51,14 +54,16 @@ impl DynamoLedger {
         Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
     }
 
+    /// By the key and not by what a row says that it is: one that is damaged must not hide.
     async fn scan_versions(&self, from: Option<Item>) -> Result<Page, StoreError> {
         let answer = self
             .client
             .scan()
             .table_name(&self.table)
             .consistent_read(true)
-            .filter_expression("kind = :version")
-            .expression_attribute_values(":version", text(&"version"))
+            .filter_expression("sk <> :claim AND sk <> :idempotency")
+            .expression_attribute_values(":claim", text(&CLAIM))
+            .expression_attribute_values(":idempotency", text(&IDEMPOTENCY))
             .projection_expression(FIELDS)
             .expression_attribute_names("#hash", "hash")
             .set_exclusive_start_key(from)
@@ -69,20 +74,15 @@ impl DynamoLedger {
     }
 }
 
-fn read_or_log(item: &Item) -> Option<VersionRef> {
-    let named = read(item);
-    if let Err(reason) = &named {
-        let (pk, sk) = (field(item, "pk"), field(item, "sk"));
-        tracing::error!(pk, sk, %reason, "a version item of the ledger cannot be compared with read models");
+fn read(item: &Item) -> Result<VersionRef, &'static str> {
+    let VersionedKey { sk, version } = field(item, "sk").parse().map_err(|_| "its sort key is none of a version")?;
+    let partition = field(item, "pk").parse().map_err(|_| "its partition key is none of an entity")?;
+    if field(item, "kind") != "version" {
+        return Err("it does not say that it is a version");
     }
-    named.ok()
-}
-
-fn read(item: &Item) -> Result<VersionRef, KeyError> {
-    let VersionedKey { sk, version } = field(item, "sk").parse()?;
-    let key = EntityKey { partition: field(item, "pk").parse()?, sk };
-    let at = field(item, "updatedAt").parse().map_err(|_| KeyError::Malformed)?;
-    Ok(VersionRef { key, version, hash: field(item, "hash").parse()?, at })
+    let at = field(item, "updatedAt").parse().map_err(|_| "it does not say when it was made")?;
+    let hash = field(item, "hash").parse().map_err(|_| "its hash is none")?;
+    Ok(VersionRef { key: EntityKey { partition, sk }, version, hash, at })
 }
 
 pub(crate) fn field<'a>(item: &'a HashMap<String, aws_sdk_dynamodb::types::AttributeValue>, name: &str) -> &'a str {

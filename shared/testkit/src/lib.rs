@@ -41,7 +41,7 @@ pub use given::{Given, When, given, state_after};
 pub use memory_audit::MemoryResyncs;
 pub use memory_blobs::MemoryBlobs;
 pub use memory_bus::{Delivered, MemoryBus};
-pub use memory_deltas::MemoryDeltas;
+pub use memory_deltas::{MemoryDeltas, MemoryPositions};
 pub use memory_entities::MemoryEntities;
 pub use memory_ledger::MemoryLedger;
 pub use memory_quarantine::MemoryQuarantine;

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use ledgerline_kernel::ports::{
-    Digest, LedgerIndex, ReadModelAudit, Resync, Resyncs, Round, Rounds, StateSink, StoreError, VersionRef,
+    Digest, IndexPage, LedgerIndex, ReadModelAudit, Resync, Resyncs, Round, Rounds, StateSink, StoreError, VersionRef,
 };
 use ledgerline_kernel::{
     DynDomain, Entity, EntityKey, Hash, PartitionKey, SortKey, TenantCode, Version, VersionItem, VersionedKey,
@@ -16,11 +16,7 @@ const PAGE: usize = 7;
 
 #[async_trait]
 impl LedgerIndex for MemoryLedger {
-    async fn versions(
-        &self,
-        partition: Option<&PartitionKey>,
-        from: Option<String>,
-    ) -> Result<(Vec<VersionRef>, Option<String>), StoreError> {
+    async fn versions(&self, partition: Option<&PartitionKey>, from: Option<String>) -> Result<IndexPage, StoreError> {
         let from = from.as_deref().map(read_cursor).transpose()?;
         let refs = |item: VersionItem| VersionRef {
             key: item.key,
@@ -39,7 +35,7 @@ impl LedgerIndex for MemoryLedger {
             .last()
             .filter(|_| has_more)
             .map(|last| format!("{}#{}", last.key.partition, last.key.at(last.version)));
-        Ok((page, next))
+        Ok(IndexPage { versions: page, unreadable: Vec::new(), next })
     }
 }
 
@@ -140,6 +136,17 @@ impl MemoryResyncs {
 
 #[async_trait]
 impl Resyncs for MemoryResyncs {
+    async fn ask(&self, resync: &Resync) -> Result<Option<Resync>, StoreError> {
+        let mut kept = self.kept();
+        let target = |one: &Resync| (one.tenant.clone(), one.resource.clone(), one.sk.clone());
+        let same = |one: &&Resync| !one.state.is_final() && target(one) == target(resync);
+        if let Some(same) = kept.resyncs.values().find(same) {
+            return Ok(Some(same.clone()));
+        }
+        kept.resyncs.insert(resync.id.clone(), resync.clone());
+        Ok(None)
+    }
+
     async fn save(&self, resync: &Resync) -> Result<(), StoreError> {
         self.kept().resyncs.insert(resync.id.clone(), resync.clone());
         Ok(())

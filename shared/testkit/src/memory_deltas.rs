@@ -1,9 +1,14 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use ledgerline_kernel::ports::{DeltaMove, DeltaPosition, DeltaSink, StoreError, SummaryRead, SummaryRow};
-use ledgerline_kernel::{ColumnKind, Decimal, DeltaChange, DeltaTable, DynDelta, EntityKey, SummarySpec, TenantCode};
+use ledgerline_kernel::ports::{
+    DeltaMove, DeltaPosition, DeltaSink, Digest, ReadModelAudit, StoreError, SummaryRead, SummaryRow, SumsFound,
+};
+use ledgerline_kernel::{
+    ColumnKind, Decimal, DeltaChange, DeltaTable, DynDelta, DynDomain, EntityKey, Hash, SortKey, SummarySpec,
+    TenantCode, Version, VersionItem,
+};
 
 const STORE: &str = "the memory of deltas";
 
@@ -51,12 +56,48 @@ fn refused(reason: &str) -> StoreError {
 }
 
 impl MemoryDeltas {
+    /// Loses a position, as no projection would.
+    pub fn lose(&self, projection: &dyn DynDelta, key: &EntityKey) {
+        self.lock().positions.remove(&(projection.name(), key.clone()));
+    }
+
+    /// What a reconciler asks of one projection's rows and positions.
+    #[must_use]
+    pub fn audit(&self, projection: Arc<dyn DynDelta>) -> MemoryPositions {
+        MemoryPositions { deltas: self.clone(), projection }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inner {
+    fn positions_of(
+        &self,
+        of: &dyn DynDelta,
+        tenant: &TenantCode,
+    ) -> impl Iterator<Item = (&EntityKey, &DeltaPosition)> {
+        let is_of = move |name: &str, key: &EntityKey| name == of.name() && key.partition.tenant == *tenant;
+        self.positions.iter().filter(move |((name, key), _)| is_of(name, key)).map(|((_, key), held)| (key, held))
+    }
+
+    /// The rows that a tenant's positions come to; none if one of them cannot be read.
+    fn due(&self, of: &dyn DynDelta, tenant: &TenantCode) -> Option<Self> {
+        let mut due = Self::default();
+        for (_, position) in self.positions_of(of, tenant) {
+            for change in of.adds(&position.memory)? {
+                due.add(of.tables().get(change.table)?, tenant, &change).ok()?;
+            }
+        }
+        Some(due)
+    }
+
+    fn rows_of(&self, table: &DeltaTable, tenant: &TenantCode) -> BTreeMap<Vec<KeyValue>, Vec<Decimal>> {
+        let rows = self.rows.get(table.name).into_iter().flatten().filter(|((of, _), _)| of == tenant);
+        rows.map(|((_, key), sums)| (key.clone(), sums.clone())).collect()
+    }
+
     fn add(&mut self, table: &DeltaTable, tenant: &TenantCode, change: &DeltaChange) -> Result<(), StoreError> {
         if (change.key.len(), change.add.len()) != (table.key.len(), table.sums.len()) {
             return Err(refused("a change does not fit its table"));
@@ -142,5 +183,71 @@ impl SummaryRead for MemoryDeltas {
             extremes: extremes(key),
         };
         Ok(rows.map(row).take(limit).collect())
+    }
+}
+
+/// A delta projection's rows and positions as a reconciler sees them. Made by [`MemoryDeltas::audit`].
+pub struct MemoryPositions {
+    deltas: MemoryDeltas,
+    projection: Arc<dyn DynDelta>,
+}
+
+#[async_trait]
+impl ReadModelAudit for MemoryPositions {
+    fn name(&self) -> &'static str {
+        self.projection.name()
+    }
+
+    async fn held(
+        &self,
+        _: &dyn DynDomain,
+        keys: &[EntityKey],
+    ) -> Result<BTreeMap<EntityKey, (Version, Hash)>, StoreError> {
+        let held = self.deltas.positions(self.projection.as_ref(), keys).await?;
+        Ok(held.into_iter().map(|(key, position)| (key, (position.version, position.hash))).collect())
+    }
+
+    async fn digest(&self, _: &dyn DynDomain, tenant: &TenantCode) -> Result<Digest, StoreError> {
+        let mut digest = Digest::default();
+        let inner = self.deltas.lock();
+        inner.positions_of(self.projection.as_ref(), tenant).for_each(|(_, position)| digest.add(&position.hash));
+        Ok(digest)
+    }
+
+    async fn entities(
+        &self,
+        _: &dyn DynDomain,
+        tenant: &TenantCode,
+        after: Option<&SortKey>,
+        limit: usize,
+    ) -> Result<Vec<EntityKey>, StoreError> {
+        let inner = self.deltas.lock();
+        let keys = inner.positions_of(self.projection.as_ref(), tenant).map(|(key, _)| key);
+        Ok(keys.filter(|key| after.is_none_or(|after| key.sk > *after)).take(limit).cloned().collect())
+    }
+
+    async fn replace(&self, _: &dyn DynDomain, _: &VersionItem, _: Version) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn sums(&self, _: &dyn DynDomain, tenant: &TenantCode, correct: bool) -> Result<SumsFound, StoreError> {
+        let mut inner = self.deltas.lock();
+        let Some(due) = inner.due(self.projection.as_ref(), tenant) else { return Ok(SumsFound::Wrong(1)) };
+        let mut wrong = 0;
+        for table in self.projection.tables() {
+            let (is, should) = (inner.rows_of(table, tenant), due.rows_of(table, tenant));
+            let keys: BTreeSet<_> = is.keys().chain(should.keys()).collect();
+            wrong += keys.into_iter().filter(|key| is.get(*key) != should.get(*key)).count() as u64;
+            if correct {
+                let rows = inner.rows.entry(table.name).or_default();
+                rows.retain(|(of, _), _| of != tenant);
+                rows.extend(should.into_iter().map(|(key, sums)| ((tenant.clone(), key), sums)));
+            }
+        }
+        Ok(match wrong {
+            0 => SumsFound::Right,
+            rows if correct => SumsFound::Corrected(rows),
+            rows => SumsFound::Wrong(rows),
+        })
     }
 }

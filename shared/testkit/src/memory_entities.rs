@@ -80,7 +80,7 @@ impl EntityRead for MemoryEntities {
         let more = found.len() > query.limit;
         found.truncate(query.limit);
         let next = found.last().filter(|_| more).map(|(sk, _)| sk.clone());
-        Ok(KeyPage { entities: found.into_iter().map(|(_, entity)| entity).collect(), next })
+        Ok(KeyPage { entities: found.into_iter().map(|(_, entity)| entity).collect(), unreadable: 0, next })
     }
 }
 

@@ -36,21 +36,20 @@ impl DeltaProjection<Note> for NoteTotals {
 
     type Memory = Shelved;
 
-    fn step(memory: &mut Shelved, _: &[NoteEvent], note: &Note) -> Vec<DeltaChange> {
+    fn remember(memory: &mut Shelved, _: &[NoteEvent], note: &Note) {
         let letters = u32::try_from(note.body().chars().count()).unwrap_or(u32::MAX);
         let shelf = note.code().chars().next().map(String::from).unwrap_or_default();
-        let now = (!note.is_deleted()).then_some((shelf, letters));
-        let before = std::mem::replace(&mut memory.0, now.clone());
-        let taken = before.iter().flat_map(|(shelf, letters)| shelved(shelf, *letters, true));
-        taken.chain(now.iter().flat_map(|(shelf, letters)| shelved(shelf, *letters, false))).collect()
+        memory.0 = (!note.is_deleted()).then_some((shelf, letters));
     }
-}
 
-/// What putting a note on a shelf adds, or taking it away.
-fn shelved(shelf: &str, letters: u32, away: bool) -> [DeltaChange; 2] {
-    let signed = |number: u32| if away { Decimal::from(number).negated() } else { Decimal::from(number) };
-    [
-        DeltaChange { table: 0, key: vec![shelf.to_owned()], add: vec![signed(1), signed(letters)] },
-        DeltaChange { table: 1, key: vec![shelf.to_owned(), letters.to_string()], add: vec![signed(1)] },
-    ]
+    fn adds(memory: &Shelved) -> Vec<DeltaChange> {
+        let one = || Decimal::from(1);
+        let adds = |(shelf, letters): &(String, u32)| {
+            [
+                DeltaChange { table: 0, key: vec![shelf.clone()], add: vec![one(), Decimal::from(*letters)] },
+                DeltaChange { table: 1, key: vec![shelf.clone(), letters.to_string()], add: vec![one()] },
+            ]
+        };
+        memory.0.iter().flat_map(adds).collect()
+    }
 }

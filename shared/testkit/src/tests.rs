@@ -1,5 +1,5 @@
 use ledgerline_kernel::ports::{CommitError, LedgerRead, StoreError};
-use ledgerline_kernel::{Aggregate, DecisionContext};
+use ledgerline_kernel::{Aggregate, Decimal, DecisionContext, DeltaChange};
 use serde::{Deserialize, Serialize};
 
 use crate::note::{Note, NoteCommand, NoteEvent, NoteRefusal};
@@ -56,6 +56,31 @@ mod memory_resyncs_keep_the_contract {
         (crate::MemoryResyncs::default(), ())
     }
     crate::resyncs_contract!(open);
+}
+
+#[test]
+fn what_versions_add_one_after_the_other_is_what_the_entity_adds() {
+    let totals = ledgerline_kernel::delta::<Note, NoteTotals>();
+    let mut items = version_items(&note_key("n"), 3);
+    items[1].is_deleted = true;
+    let (mut memory, mut added) = (None, Vec::<DeltaChange>::new());
+    for item in &items {
+        let step = totals.step(memory.as_ref(), item).unwrap();
+        let again = totals.step(Some(&step.memory), item).unwrap();
+        assert_eq!((again.changes, &again.memory), (vec![], &step.memory), "what is the same adds nothing");
+        added.extend(step.changes);
+        memory = Some(step.memory);
+        let taken = totals.adds(memory.as_ref().unwrap()).unwrap().into_iter().map(DeltaChange::negated);
+        let mut rows = std::collections::BTreeMap::new();
+        for change in added.iter().cloned().chain(taken) {
+            for (place, add) in change.add.into_iter().enumerate() {
+                let sum = rows.entry((change.table, change.key.clone(), place)).or_insert(Decimal::from(0));
+                *sum = sum.plus(&add);
+            }
+        }
+        assert!(rows.values().all(|sum| *sum == Decimal::from(0)), "{rows:?}");
+    }
+    assert_eq!(totals.adds(&serde_json::json!({"nonsense": 1})), None);
 }
 
 fn written() -> NoteEvent {

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ledgerline_kernel::ports::{Digest, ReadModelAudit, StateSink, StoreError};
-use ledgerline_kernel::{DynDomain, EntityKey, EntityType, Hash, SortKey, TenantCode, Version, VersionItem};
+use ledgerline_kernel::ports::{Digest, ReadModelAudit, StateSink, StoreError, SumsFound};
+use ledgerline_kernel::{DynDelta, DynDomain, EntityKey, EntityType, Hash, SortKey, TenantCode, Version, VersionItem};
 use sqlx::AssertSqlSafe;
 
 use crate::PostgresViews;
 use crate::apply::{Batch, upsert};
 use crate::failure::Failure;
 use crate::session::{Role, within};
+use crate::sums;
 use crate::table_sql::identifier;
 
 /// The sum of the first 16 hexadecimal digits of all hashes, as text. A hash that is none counts as
@@ -31,7 +32,7 @@ impl PostgresViews {
         for domain in domains {
             for delta in domain.deltas() {
                 let (views, entity_type) = (self.clone(), domain.entity_type().clone());
-                audits.push(Arc::new(Positions { views, entity_type, projection: delta.name() }));
+                audits.push(Arc::new(Positions { views, entity_type, delta }));
             }
         }
         audits
@@ -95,7 +96,7 @@ fn ids_of(keys: &[EntityKey]) -> Vec<String> {
 
 /// What the id of every entity of this kind and tenant begins with, and of no other; and where the
 /// next one may be.
-fn range(entity_type: &EntityType, tenant: &TenantCode, after: Option<&SortKey>) -> [String; 2] {
+pub(crate) fn range(entity_type: &EntityType, tenant: &TenantCode, after: Option<&SortKey>) -> [String; 2] {
     let start = after.map(SortKey::encoded).unwrap_or_default();
     // `$` follows `#`, and no tenant code holds either.
     [format!("{entity_type}#{tenant}#{start}"), format!("{entity_type}#{tenant}$")]
@@ -163,16 +164,16 @@ impl ReadModelAudit for PostgresViews {
 }
 
 /// The positions of a delta projection: how far its sums are with each entity.
-struct Positions {
-    views: PostgresViews,
-    entity_type: EntityType,
-    projection: &'static str,
+pub(crate) struct Positions {
+    pub(crate) views: PostgresViews,
+    pub(crate) entity_type: EntityType,
+    pub(crate) delta: Arc<dyn DynDelta>,
 }
 
 #[async_trait]
 impl ReadModelAudit for Positions {
     fn name(&self) -> &'static str {
-        self.projection
+        self.delta.name()
     }
 
     fn concerns(&self, domain: &dyn DynDomain) -> bool {
@@ -182,7 +183,7 @@ impl ReadModelAudit for Positions {
     async fn held(&self, _: &dyn DynDomain, keys: &[EntityKey]) -> Result<Held, StoreError> {
         let sql = "SELECT entity_id, version, hash FROM projection_position \
                    WHERE entity_id = ANY($1::text[]) AND projection = $2";
-        self.views.pairs(sql, Some(self.projection), &ids_of(keys)).await
+        self.views.pairs(sql, Some(self.delta.name()), &ids_of(keys)).await
     }
 
     async fn digest(&self, _: &dyn DynDomain, tenant: &TenantCode) -> Result<Digest, StoreError> {
@@ -191,7 +192,7 @@ impl ReadModelAudit for Positions {
             sum_of("hash")
         );
         let [from, to] = range(&self.entity_type, tenant, None);
-        self.views.sum(&sql, [self.projection, &from, &to]).await
+        self.views.sum(&sql, [self.delta.name(), &from, &to]).await
     }
 
     async fn entities(
@@ -204,11 +205,15 @@ impl ReadModelAudit for Positions {
         let sql = "SELECT entity_id FROM projection_position \
                    WHERE projection = $1 AND entity_id > $2 AND entity_id < $3 ORDER BY entity_id LIMIT $4";
         let [from, to] = range(&self.entity_type, tenant, after);
-        self.views.ids(sql, [self.projection, &from, &to], limit).await
+        self.views.ids(sql, [self.delta.name(), &from, &to], limit).await
     }
 
     /// Sums hold what many entities have added: what one of them should not have cannot be taken out.
     async fn replace(&self, _: &dyn DynDomain, _: &VersionItem, _: Version) -> Result<bool, StoreError> {
         Ok(false)
+    }
+
+    async fn sums(&self, _: &dyn DynDomain, tenant: &TenantCode, correct: bool) -> Result<SumsFound, StoreError> {
+        sums::compare(self, tenant, correct).await
     }
 }

@@ -180,7 +180,8 @@ fn columns_of<'a>(
     Ok(columns)
 }
 
-async fn add(
+/// Adds columns of tenants, keys and sums to a table's rows, and removes those that are zero then.
+pub(crate) async fn add(
     session: &mut Session,
     table: &DeltaTable,
     sql: &DeltaSql,

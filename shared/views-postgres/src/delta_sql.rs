@@ -12,6 +12,9 @@ pub(crate) struct DeltaSql {
     pub(crate) add: String,
     /// Takes the tenants and the key columns; deletes those of the rows that are all zero.
     pub(crate) sweep: String,
+    /// Takes what `add` takes, which is all that one tenant's rows should come to, and then that
+    /// tenant. Answers with what would have to be added to which rows, as texts in that order.
+    pub(crate) differs: String,
 }
 
 /// A column and how a text becomes its value.
@@ -62,7 +65,19 @@ impl DeltaSql {
             "DELETE FROM {name} AS held USING UNNEST({}) AS given ({key_names}) WHERE {is_same} AND {held_is_zero}",
             arrays(keys.len()),
         );
-        Ok(Self { add, sweep })
+        let both = |sum: &String| (format!("coalesce(due.{sum}, 0)"), format!("coalesce(held.{sum}, 0)"));
+        let is_off = join(" OR ", sums.iter().map(both).map(|(due, held)| format!("{due} <> {held}")));
+        let off_by = sums.iter().map(both).map(|(due, held)| format!("({due} - {held})::text"));
+        let differs = format!(
+            "WITH raw AS (SELECT {key_values}, {sum_values} FROM UNNEST({all}) AS given ({names})), \
+             due AS (SELECT {key_names}, {added} FROM raw GROUP BY {key_names}), \
+             held AS (SELECT {names} FROM {name} WHERE tenant_code = ${tenant}) \
+             SELECT ARRAY[{shown}] FROM due FULL JOIN held USING ({key_names}) WHERE {is_off}",
+            all = arrays(keys.len() + sums.len()),
+            tenant = keys.len() + sums.len() + 1,
+            shown = join(", ", keys.iter().map(|key| format!("{}::text", key.name)).chain(off_by)),
+        );
+        Ok(Self { add, sweep, differs })
     }
 }
 

@@ -16,11 +16,12 @@ mod quarantine;
 mod rebuild;
 mod resyncs;
 mod session;
+mod sums;
 mod table_sql;
 #[cfg(test)]
 mod tests;
 mod views;
 
-pub use rebuild::PostgresRebuild;
+pub use rebuild::{PostgresRebuild, UnfinishedRebuild};
 pub use sqlx::migrate::MigrateError;
 pub use views::PostgresViews;

@@ -8,6 +8,7 @@
 mod differences;
 mod schema;
 mod switch;
+mod unfinished;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,8 @@ const LIMIT: Duration = Duration::from_secs(600);
 
 /// Where the positions of all domains' delta projections are.
 const POSITIONS: &str = "projection_position";
+
+pub use unfinished::UnfinishedRebuild;
 
 /// A rebuild of one domain's tables. Dropped half-way, or killed, it goes on where it was the next time.
 pub struct PostgresRebuild {

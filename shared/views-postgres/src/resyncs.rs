@@ -10,7 +10,7 @@ use sqlx::postgres::PgRow;
 
 use crate::PostgresViews;
 use crate::failure::Failure;
-use crate::session::{Role, within};
+use crate::session::{Role, Session, within};
 
 /// Finished ones are kept for so long.
 const SAVE: &str = "
@@ -21,6 +21,12 @@ const SAVE: &str = "
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
     ON CONFLICT (id) DO UPDATE SET
         state = excluded.state, progress = excluded.progress, report = excluded.report, changed_at = now()";
+
+/// Who asks for the same entities waits until the one before has been answered.
+const ONE_AT_A_TIME: &str = "SELECT pg_advisory_xact_lock(hashtext('ledgerline.resync'), hashtext($1 || '#' || $2))";
+
+const SAME: &str =
+    "tenant_code = $1 AND resource = $2 AND sk IS NOT DISTINCT FROM $3 AND state IN ('asked', 'running')";
 
 const COLUMNS: &str = "id, tenant_code, resource, sk, asked_by, asked_at, state, progress, report";
 
@@ -35,21 +41,28 @@ const SAVE_ROUND: &str = "
 
 #[async_trait]
 impl Resyncs for PostgresViews {
+    async fn ask(&self, resync: &Resync) -> Result<Option<Resync>, StoreError> {
+        within(self.write_limit, async {
+            let mut session = self.begin(Role::Projector, self.write_limit).await?;
+            let alone = sqlx::query(ONE_AT_A_TIME).bind(resync.tenant.as_str()).bind(&resync.resource);
+            alone.execute(session.connection()).await?;
+            let same =
+                sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM resync WHERE {SAME} ORDER BY asked_at, id LIMIT 1"));
+            let same = sqlx::query(same).bind(resync.tenant.as_str()).bind(&resync.resource).bind(sk_of(resync));
+            let same = same.fetch_optional(session.connection()).await?;
+            if same.is_none() {
+                write(&mut session, resync).await?;
+            }
+            session.commit().await?;
+            same.as_ref().map(resync_of).transpose()
+        })
+        .await
+    }
+
     async fn save(&self, resync: &Resync) -> Result<(), StoreError> {
         within(self.write_limit, async {
             let mut session = self.begin(Role::Projector, self.write_limit).await?;
-            sqlx::query(SAVE)
-                .bind(&resync.id)
-                .bind(resync.tenant.as_str())
-                .bind(&resync.resource)
-                .bind(resync.sk.as_ref().map(ledgerline_kernel::SortKey::encoded))
-                .bind(&resync.asked_by)
-                .bind(resync.asked_at.as_datetime())
-                .bind(state_name(resync.state))
-                .bind(&resync.progress)
-                .bind(&resync.report)
-                .execute(session.connection())
-                .await?;
+            write(&mut session, resync).await?;
             Ok(session.commit().await?)
         })
         .await
@@ -115,6 +128,26 @@ impl Rounds for PostgresViews {
         })
         .await
     }
+}
+
+async fn write(session: &mut Session, resync: &Resync) -> Result<(), Failure> {
+    sqlx::query(SAVE)
+        .bind(&resync.id)
+        .bind(resync.tenant.as_str())
+        .bind(&resync.resource)
+        .bind(sk_of(resync))
+        .bind(&resync.asked_by)
+        .bind(resync.asked_at.as_datetime())
+        .bind(state_name(resync.state))
+        .bind(&resync.progress)
+        .bind(&resync.report)
+        .execute(session.connection())
+        .await?;
+    Ok(())
+}
+
+fn sk_of(resync: &Resync) -> Option<String> {
+    resync.sk.as_ref().map(ledgerline_kernel::SortKey::encoded)
 }
 
 fn resync_of(row: &PgRow) -> Result<Resync, Failure> {

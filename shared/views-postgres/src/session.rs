@@ -14,6 +14,8 @@ use crate::failure::Failure;
 pub(crate) enum Role<'a> {
     /// Writes all tenants' rows.
     Projector,
+    /// Reads all tenants' rows, all of them as they are at one moment.
+    Snapshot,
     /// Reads the rows of one tenant.
     Query(&'a TenantCode),
     /// Whoever the connection belongs to: for the tables themselves, as row-level security hides
@@ -86,6 +88,7 @@ impl Session {
         let mut session = Self { connection, is_open: true, rebuilds: Vec::new() };
         let (begin, name, tenant) = match role {
             Role::Projector => ("BEGIN", "ledgerline_projector", ""),
+            Role::Snapshot => ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "ledgerline_projector", ""),
             Role::Query(tenant) => ("BEGIN READ ONLY", "ledgerline_query", tenant.as_str()),
             Role::Owner => ("BEGIN", "none", ""),
         };

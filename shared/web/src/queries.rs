@@ -28,6 +28,7 @@ struct Page {
     entities: Vec<Entity>,
     next: Option<String>,
     total: Option<u64>,
+    unreadable: u64,
 }
 
 /// One domain's reads.
@@ -142,7 +143,9 @@ impl Endpoint {
             _ => self.page(caller.tenant, query, &least).await?,
         };
         let views: Vec<_> = page.entities.iter().map(EntityView::of).collect();
-        let extra = Extra { count: Some(views.len()), total_count: page.total, ..Extra::default() };
+        let unreadable_count = Some(page.unreadable).filter(|count| *count > 0);
+        let (count, total_count) = (Some(views.len()), page.total);
+        let extra = Extra { count, total_count, unreadable_count, ..Extra::default() };
         success(StatusCode::OK, incoming, &views, extra, Some(links(uri, page.next.as_deref())))
     }
 
@@ -164,7 +167,7 @@ impl Endpoint {
         request.after = cursor.map(|cursor| self.cursor_key.open(&scope, &cursor)).transpose()?;
         let page = self.queries.list(self.domain.as_ref(), tenant, request, least).await?;
         let next = page.next.map(|position| self.cursor_key.seal(&scope, &position));
-        Ok(Page { entities: page.entities, next, total: page.total })
+        Ok(Page { entities: page.entities, next, total: page.total, unreadable: 0 })
     }
 
     /// A list that the data table has: it knows no order but that of keys.
@@ -195,7 +198,7 @@ impl Endpoint {
         let request = KeyListRequest { keys, after, limit, include_deleted };
         let page = self.queries.list_by_key(self.domain.as_ref(), tenant, request, least).await?;
         let next = page.next.map(|sk| self.cursor_key.seal(&scope, &sk));
-        Ok(Page { entities: page.entities, next, total: None })
+        Ok(Page { entities: page.entities, next, total: None, unreadable: page.unreadable })
     }
 
     async fn history(

@@ -115,6 +115,9 @@ pub(crate) struct Extra {
     pub(crate) count: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) total_count: Option<u64>,
+    /// How many entities of a page are left out because they cannot be read. Not there where none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unreadable_count: Option<u64>,
 }
 
 /// Where a list goes on.

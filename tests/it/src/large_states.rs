@@ -133,7 +133,7 @@ impl World {
     }
 
     async fn verified(&self) -> VerifyReport {
-        verify(self.ledger.as_ref(), &self.registry, None, |_, _| {}).await.unwrap()
+        verify(self.ledger.as_ref(), &self.registry, None, None, |_, _| {}).await.unwrap()
     }
 
     /// Version and body as Postgres has them.

@@ -102,6 +102,20 @@ async fn in_a_storm_with_splits_and_crashes_everything_arrives_and_partitions_ke
 }
 
 #[tokio::test]
+async fn what_never_gets_there_fails_soon_and_says_with_which_seed() {
+    let simulation = Simulation::new(11, mapping(1), 1, Weather { refused: 1.0, ..storm() });
+    put(&simulation, 0..1);
+    let source = simulation.start(Arc::new(Memory::default())).await.unwrap();
+    let begun = simulation.clock.now();
+    let hangs = simulation.settle(&source).await.unwrap_err().to_string();
+    assert!(hangs.contains("seed 11"), "{hangs}");
+    // Each move is a second or a little less here. A million of them took minutes.
+    let waited = (simulation.clock.now() - begun).num_seconds();
+    assert!((1_000..300_000).contains(&waited), "{waited} s by its clock");
+    source.stop().await;
+}
+
+#[tokio::test]
 async fn with_several_invocations_for_a_shard_items_of_one_partition_overtake_each_other() {
     let simulation = Simulation::new(3, mapping(10), 1, storm());
     let function = Arc::new(Memory::default());

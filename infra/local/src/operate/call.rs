@@ -41,7 +41,7 @@ pub(super) async fn call<O: Operation>(
             match serde_json::from_slice(&line).context("the host's answer makes no sense")? {
                 Line::Step(step) => (progress.0)(step),
                 Line::Report(report) => return Ok(report),
-                Line::Error(error) => bail!(error),
+                Line::Error(failure) => return Err(failure.into()),
             }
         }
     }

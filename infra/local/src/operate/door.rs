@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use super::{KEY_FILE, Operation, Progress, Site, Step};
 use crate::data_dir::DataDir;
+use crate::failure::Failure;
 
 /// Where a host's operations are.
 pub(super) const BASE: &str = "/_ledgerline/operations";
@@ -31,7 +32,7 @@ const STEPS: usize = 16;
 pub(super) enum Line<R> {
     Step(Step),
     Report(R),
-    Error(String),
+    Error(Failure),
 }
 
 /// The routes of all operations. A web page cannot reach them, nor can another user of the machine:
@@ -87,9 +88,13 @@ async fn answer<O: Operation>(State(site): State<Site>, Json(operation): Json<O>
     running.spawn(async move {
         let steps = lines.clone();
         let progress = Progress::new(move |step| drop(steps.try_send(line(&Line::<()>::Step(step)))));
-        let last = match operation.run(&site, &progress).await {
+        let done = async {
+            let _turn = operation.alone().map(|what| site.under_way.begin(what)).transpose()?;
+            operation.run(&site, &progress).await
+        };
+        let last = match done.await {
             Ok(report) => Line::Report(report),
-            Err(error) => Line::Error(format!("{error:#}")),
+            Err(error) => Line::Error(Failure::of(&error)),
         };
         drop(lines.send(line(&last)).await);
     });
@@ -101,7 +106,7 @@ async fn answer<O: Operation>(State(site): State<Site>, Json(operation): Json<O>
 }
 
 fn line<R: Serialize>(line: &Line<R>) -> String {
-    let text = serde_json::to_string(line)
-        .or_else(|error| serde_json::to_string(&Line::<()>::Error(format!("the report cannot be sent: {error}"))));
+    let cannot = |error| Failure::new(Failure::FAILED, format!("the report cannot be sent: {error}"));
+    let text = serde_json::to_string(line).or_else(|error| serde_json::to_string(&Line::<()>::Error(cannot(error))));
     text.unwrap_or_default() + "\n"
 }

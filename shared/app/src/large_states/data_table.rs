@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 use ledgerline_kernel::ports::{Applied, Digest, EntityRead, KeyPage, KeyQuery, ReadModelAudit, StateSink, StoreError};
 use ledgerline_kernel::{DynDomain, Entity, EntityKey, Hash, SortKey, TenantCode, Version, VersionItem};
 use serde_json::{Value, json};
@@ -67,7 +67,8 @@ impl<P: EntityRead> EntityRead for WithLargeStates<P> {
         }
     }
 
-    /// Pages whose content would be too much for one answer are shorter than asked for.
+    /// Pages whose content would be too much for one answer are shorter than asked for. An entity whose
+    /// content is not there counts as one that cannot be read.
     async fn range(&self, query: &KeyQuery) -> Result<KeyPage, StoreError> {
         let mut page = self.port.range(query).await?;
         let mut bytes = 0;
@@ -79,9 +80,20 @@ impl<P: EntityRead> EntityRead for WithLargeStates<P> {
         if fit < page.entities.len() {
             page = self.port.range(&KeyQuery { limit: fit, ..query.clone() }).await?;
         }
-        let whole: Vec<_> = page.entities.into_iter().map(|entity| self.states.whole_entity(entity)).collect();
-        let entities = futures::stream::iter(whole).buffered(IN_FLIGHT).try_collect().await?;
-        Ok(KeyPage { entities, ..page })
+        let keys: Vec<_> = page.entities.iter().map(|entity| entity.key.clone()).collect();
+        let whole: Vec<_> = page.entities.drain(..).map(|entity| self.states.whole_entity(entity)).collect();
+        let whole: Vec<_> = futures::stream::iter(whole).buffered(IN_FLIGHT).collect().await;
+        for (key, whole) in keys.into_iter().zip(whole) {
+            match whole {
+                Ok(entity) => page.entities.push(entity),
+                Err(StoreError::Rejected { reason, .. }) => {
+                    tracing::error!(entity.id = %key, reason, "a list leaves out an entity whose content cannot be read");
+                    page.unreadable += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(page)
     }
 }
 

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use futures::future::try_join_all;
 use futures::{StreamExt as _, TryStreamExt as _};
 use ledgerline_kernel::ports::{
-    CommitError, LedgerAudit, LedgerIndex, LedgerRead, LedgerRow, LedgerScan, LedgerSegments, LedgerWrite, Segment,
-    SegmentPage, StoreError, VersionRef,
+    CommitError, IndexPage, LedgerAudit, LedgerIndex, LedgerRead, LedgerRow, LedgerScan, LedgerSegments, LedgerWrite,
+    Segment, SegmentPage, StoreError,
 };
 use ledgerline_kernel::{
     Commit, EntityKey, EntityType, IdempotencyRecord, PartitionKey, TenantCode, Timestamp, Version, VersionItem,
@@ -180,11 +180,7 @@ impl<P: LedgerAudit> LedgerAudit for WithLargeStates<P> {
 
 #[async_trait]
 impl<P: LedgerIndex> LedgerIndex for WithLargeStates<P> {
-    async fn versions(
-        &self,
-        partition: Option<&PartitionKey>,
-        from: Option<String>,
-    ) -> Result<(Vec<VersionRef>, Option<String>), StoreError> {
+    async fn versions(&self, partition: Option<&PartitionKey>, from: Option<String>) -> Result<IndexPage, StoreError> {
         self.port.versions(partition, from).await
     }
 }

@@ -76,7 +76,7 @@ impl World {
     }
 
     async fn verified(&self) -> VerifyReport {
-        verify(self.ledger.as_ref(), &self.registry, None, |_, _| {}).await.unwrap()
+        verify(self.ledger.as_ref(), &self.registry, None, None, |_, _| {}).await.unwrap()
     }
 }
 
@@ -233,7 +233,7 @@ async fn a_reference_to_other_content_than_the_versions_own_is_a_defect() {
     let mut items = world.stored.all();
     items[1].state = items[0].state.clone();
     items.into_iter().for_each(|item| forged.insert(item));
-    let report = verify(&world.states.over(forged), &world.registry, None, |_, _| {}).await.unwrap();
+    let report = verify(&world.states.over(forged), &world.registry, None, None, |_, _| {}).await.unwrap();
     assert!(
         report.defects.iter().any(|found| found.kind.code() == "HASH_DIFFERS" && found.version == Some(version(2)))
     );

@@ -26,6 +26,8 @@ pub(super) struct Stores<'a> {
     pub(super) delta: &'a dyn DynDelta,
     pub(super) ledger: &'a dyn LedgerRead,
     pub(super) sink: &'a dyn DeltaSink,
+    /// Whether versions add what they change; if not, somebody adds up everything afterwards.
+    pub(super) adds: bool,
 }
 
 struct Positions<'a>(&'a Stores<'a>);
@@ -119,7 +121,10 @@ impl Stores<'_> {
             match (plan.moving, plan.trouble) {
                 (None, None) => report.unchanged += 1,
                 (None, Some(trouble)) => note(report, key, trouble),
-                (Some(moving), trouble) => {
+                (Some(mut moving), trouble) => {
+                    if !self.adds {
+                        moving.changes.clear();
+                    }
                     halted.extend(trouble.map(|trouble| (key, trouble)));
                     moves.push(moving);
                 }

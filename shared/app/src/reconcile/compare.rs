@@ -1,9 +1,10 @@
-use ledgerline_kernel::ports::{Digest, ReadModelAudit, StoreError};
+use ledgerline_kernel::ports::{Digest, ReadModelAudit, StoreError, SumsFound};
 use ledgerline_kernel::{DynDomain, EntityKey, Hash, Timestamp, VersionItem};
 use serde::{Deserialize, Serialize};
 
 use super::heads::{Head, Look};
 use super::report::{Counts, Drift, DriftKind, ReadModelDrift, ReconcileReport, Verdict};
+use super::sums::TakeIn;
 use super::{Reconciler, Repair};
 
 /// A read model of a partition, or of one entity, as far as it was compared.
@@ -21,6 +22,8 @@ pub(super) struct Model {
     /// When the oldest newest version was made that it lacked.
     pub(super) waiting_since: Option<Timestamp>,
     pub(super) drift: Vec<Drift>,
+    /// How its own sums are beside its entities, once looked at.
+    pub(super) sums: Option<SumsFound>,
 }
 
 /// A [`Digest`] that can be kept, and taken from.
@@ -67,6 +70,7 @@ impl Model {
             counts: Counts::default(),
             waiting_since: None,
             drift: Vec::new(),
+            sums: None,
         }
     }
 
@@ -127,7 +131,11 @@ impl Reconciler {
         for (_, hash) in confirmed.in_flight.iter().flatten() {
             model.accounted.add(hash);
         }
-        for repaired in self.repair(domain, audit, confirmed.findings, repair).await? {
+        let take_in = match repair {
+            Repair::No => TakeIn::Not,
+            _ => self.before_taking_in(domain, audit, &confirmed.findings, model).await?,
+        };
+        for repaired in self.repair(domain, audit, confirmed.findings, repair, take_in).await? {
             let held_now = repaired.held_now.map(|(_, hash)| hash);
             if let Some(hash) = &held_now {
                 model.accounted.add(hash);
@@ -157,9 +165,12 @@ impl Reconciler {
         for audit in self.models_of(domain.as_ref()) {
             let mut model = Model::new(audit.name(), Digest::default());
             self.compare_in(domain.as_ref(), audit, &head, repair, &mut model, report.room()).await?;
+            if model.sums.is_some() {
+                self.settle_sums(domain.as_ref(), audit, &key.partition.tenant, repair, &mut model).await?;
+            }
             let mut ledger = Sum::default();
             ledger.add(&newest.hash);
-            let is_same = model.accounted == ledger;
+            let is_same = model.accounted == ledger && !matches!(model.sums, Some(SumsFound::Wrong(_)));
             let verdict = match is_same {
                 true => Verdict::Proven,
                 // Of one entity alone, more than was asked for is written by somebody else.

@@ -16,6 +16,8 @@ mod heads;
 mod repair;
 mod report;
 mod requests;
+mod sums;
+mod tenants;
 mod walk;
 
 use std::sync::Arc;
@@ -118,5 +120,9 @@ impl Reconciler {
     }
 }
 
+#[cfg(test)]
+mod requests_tests;
+#[cfg(test)]
+mod sums_tests;
 #[cfg(test)]
 mod tests;

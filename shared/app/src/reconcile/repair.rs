@@ -5,6 +5,7 @@ use ledgerline_kernel::{DynDomain, EntityKey, Hash, Timestamp, Version, VersionI
 
 use super::confirm::Finding;
 use super::report::Drift;
+use super::sums::TakeIn;
 use super::{Reconciler, Repair};
 
 /// A difference, and what the read model has after it was dealt with.
@@ -24,10 +25,11 @@ impl Reconciler {
         model: &dyn ReadModelAudit,
         findings: Vec<Finding>,
         repair: Repair,
+        take_in: TakeIn,
     ) -> Result<Vec<Repaired>, StoreError> {
         let mut reasons = match repair {
             Repair::No => BTreeMap::new(),
-            Repair::Differences | Repair::Everything => self.correct(domain, model, &findings).await?,
+            Repair::Differences | Repair::Everything => self.correct(domain, model, &findings, take_in).await?,
         };
         let keys: Vec<_> = findings.iter().map(|finding| finding.key.clone()).collect();
         let mut now_held: BTreeMap<_, _> = match (repair, keys.is_empty()) {
@@ -67,6 +69,7 @@ impl Reconciler {
         domain: &dyn DynDomain,
         model: &dyn ReadModelAudit,
         findings: &[Finding],
+        take_in: TakeIn,
     ) -> Result<BTreeMap<EntityKey, String>, StoreError> {
         let mut reasons = BTreeMap::new();
         let mut behind = Vec::new();
@@ -89,13 +92,21 @@ impl Reconciler {
                         reasons.insert(key.clone(), reason.to_owned());
                     }
                 }
+                None if take_in == TakeIn::Not => {
+                    let reason = "its sums are too much to be looked at and may hold it already; rebuild it";
+                    reasons.insert(key.clone(), reason.to_owned());
+                }
                 _ => behind.push(item.as_ref().clone()),
             }
         }
         if behind.is_empty() {
             return Ok(reasons);
         }
-        for report in self.projector.project_into(model.name(), &behind).await.read_models {
+        let projection = match take_in {
+            TakeIn::Place => self.projector.place_into(model.name(), &behind).await,
+            TakeIn::Whole | TakeIn::Not => self.projector.project_into(model.name(), &behind).await,
+        };
+        for report in projection.read_models {
             if let Some(error) = report.unavailable {
                 return Err(error);
             }

@@ -24,13 +24,20 @@ pub struct ReconcileReport {
     pub partitions: u64,
     /// How many entities the ledger has in them.
     pub entities: u64,
+    /// How many rows of the ledger ought to be versions and cannot be compared, because they do not
+    /// say of which entity they are, or what they are.
+    #[serde(default)]
+    pub unreadable: u64,
+    /// The first of these, and what is wrong with each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable_rows: Vec<String>,
     /// Over all read models.
     pub counts: Counts,
     /// By tenant, domain and read model: all with a difference, and the first without one.
     pub read_models: Vec<ReadModelDrift>,
 }
 
-/// What was counted: one entity in one read model each.
+/// What was counted: one entity in one read model each, unless it says otherwise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
@@ -44,6 +51,9 @@ pub struct Counts {
     pub ahead: u64,
     /// Of no entity of the ledger.
     pub extra: u64,
+    /// Rows of sums that are not what the entities of their read model add.
+    #[serde(default)]
+    pub wrong_sums: u64,
     /// How many versions were missing, over all that is missing or behind.
     pub versions_behind: u64,
     /// Of all these, those that are as they should be now.
@@ -54,9 +64,10 @@ pub struct Counts {
     pub in_flight: u64,
     /// Read models of a tenant's domain whose sum is the ledger's.
     pub proven: u64,
-    /// Those whose sum was not compared to an end, because they were written to all the while.
+    /// Those whose sum was not compared to an end, because they were written to all the while, or
+    /// because there was too much to add up.
     pub moving: u64,
-    /// Those whose sum is not the ledger's.
+    /// Those whose sum is not the ledger's, or whose own sums are not what their entities add.
     pub unequal: u64,
 }
 
@@ -64,7 +75,7 @@ impl Counts {
     /// Everything that was not as it should be.
     #[must_use]
     pub fn drift(&self) -> u64 {
-        self.missing + self.behind + self.forks + self.ahead + self.extra
+        self.missing + self.behind + self.forks + self.ahead + self.extra + self.wrong_sums
     }
 
     /// What is still not as it should be.
@@ -85,13 +96,14 @@ impl Counts {
 impl AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         let Self { missing, behind, forks, ahead, extra, versions_behind, repaired, rewritten, in_flight, .. } = other;
-        let Self { proven, moving, unequal, .. } = other;
+        let Self { proven, moving, unequal, wrong_sums, .. } = other;
         self.versions_behind += versions_behind;
         self.missing += missing;
         self.behind += behind;
         self.forks += forks;
         self.ahead += ahead;
         self.extra += extra;
+        self.wrong_sums += wrong_sums;
         self.repaired += repaired;
         self.rewritten += rewritten;
         self.in_flight += in_flight;
@@ -104,14 +116,30 @@ impl AddAssign for Counts {
 impl ReconcileReport {
     pub(super) fn new(started_at: Timestamp, dry: bool) -> Self {
         let counts = Counts::default();
-        Self { started_at, millis: 0, dry, partitions: 0, entities: 0, counts, read_models: Vec::new() }
+        Self {
+            started_at,
+            millis: 0,
+            dry,
+            partitions: 0,
+            entities: 0,
+            unreadable: 0,
+            unreadable_rows: Vec::new(),
+            counts,
+            read_models: Vec::new(),
+        }
     }
 
     /// Whether the read models say what the ledger says, as far as it could be told beside live
     /// writes.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.counts.left() == 0 && self.counts.unequal == 0
+        self.counts.left() == 0 && self.counts.unequal == 0 && self.unreadable == 0
+    }
+
+    pub(super) fn add_unreadable(&mut self, rows: Vec<String>) {
+        self.unreadable += rows.len() as u64;
+        let room = LISTED.saturating_sub(self.unreadable_rows.len());
+        self.unreadable_rows.extend(rows.into_iter().take(room));
     }
 
     pub(super) fn finish(&mut self, now: Timestamp) {
@@ -166,9 +194,10 @@ pub struct ReadModelDrift {
 pub enum Verdict {
     /// They are equal: the read model has what the ledger has, no more and no less.
     Proven,
-    /// They differ, and it was written to while they were taken.
+    /// They differ, and it was written to while they were taken; or its own sums are too much to add
+    /// up.
     Moving,
-    /// They differ.
+    /// They differ, or its own sums are not what its entities add.
     Unequal,
 }
 

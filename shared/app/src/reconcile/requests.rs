@@ -47,6 +47,13 @@ pub struct Worked {
     pub unfinished: bool,
 }
 
+/// Why a round does not go on just now.
+enum Paused {
+    Finished,
+    Asked,
+    NoTime,
+}
+
 impl Maintenance {
     /// Begins a round when the last one began `every` ago. Versions younger than `settle` may still be
     /// on their way to a read model.
@@ -61,30 +68,40 @@ impl Maintenance {
         Self { reconciler, resyncs, rounds, every, settle }
     }
 
-    /// Does what there is to do for as long as there is time.
+    /// Does what there is to do for as long as there is time. A round that takes long lets in what is
+    /// asked for meanwhile.
     ///
     /// # Errors
     /// [`StoreError`] of a store that failed. The next call goes on from the last state that was kept.
     pub async fn work(&self, in_time: InTime<'_>) -> Result<Worked, StoreError> {
         let mut worked = Worked::default();
-        while let Some(mut resync) = self.resyncs.next().await? {
-            if !in_time() || !self.go_on(&mut resync, in_time).await? {
-                worked.unfinished = true;
-                return Ok(worked);
+        loop {
+            while let Some(mut resync) = self.resyncs.next().await? {
+                if !in_time() || !self.go_on(&mut resync, in_time).await? {
+                    worked.unfinished = true;
+                    return Ok(worked);
+                }
+                worked.resyncs.push((resync.id, resync.state == ResyncState::Done));
             }
-            worked.resyncs.push((resync.id, resync.state == ResyncState::Done));
+            let Some((mut round, mut walk)) = self.due().await? else { return Ok(worked) };
+            let paused = self.walk_until_asked(&mut walk, in_time).await;
+            let is_finished = matches!(paused, Ok(Paused::Finished));
+            round.finished_at = is_finished.then(|| self.reconciler.environment.now());
+            round.report = to_json(walk.report());
+            round.progress = if is_finished { Value::Null } else { to_json(&walk) };
+            self.rounds.save_round(&round).await?;
+            match paused? {
+                Paused::Asked => {}
+                Paused::NoTime => {
+                    worked.unfinished = true;
+                    return Ok(worked);
+                }
+                Paused::Finished => {
+                    worked.round = Some(walk.into_report());
+                    return Ok(worked);
+                }
+            }
         }
-        let Some((mut round, mut walk)) = self.due().await? else { return Ok(worked) };
-        let ended = self.walk(&mut walk, in_time).await;
-        let finished = matches!(ended, Ok(true));
-        round.finished_at = finished.then(|| self.reconciler.environment.now());
-        round.report = to_json(walk.report());
-        round.progress = if finished { Value::Null } else { to_json(&walk) };
-        self.rounds.save_round(&round).await?;
-        ended?;
-        worked.unfinished = !finished;
-        worked.round = finished.then(|| walk.into_report());
-        Ok(worked)
     }
 
     /// The round under way, or a new one if it is time for one.
@@ -143,6 +160,18 @@ impl Maintenance {
         result
     }
 
+    async fn walk_until_asked(&self, walk: &mut Walk, in_time: InTime<'_>) -> Result<Paused, StoreError> {
+        while in_time() {
+            if self.reconciler.step(walk).await? {
+                return Ok(Paused::Finished);
+            }
+            if self.resyncs.next().await?.is_some() {
+                return Ok(Paused::Asked);
+            }
+        }
+        Ok(Paused::NoTime)
+    }
+
     async fn walk(&self, walk: &mut Walk, in_time: InTime<'_>) -> Result<bool, StoreError> {
         while in_time() {
             if self.reconciler.step(walk).await? {
@@ -152,7 +181,8 @@ impl Maintenance {
         Ok(false)
     }
 
-    /// Writes down that somebody wants entities projected again. One entity is done at once.
+    /// Writes down that somebody wants entities projected again. One entity is done at once. While the
+    /// same is under way, that is the answer: nothing is done twice.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be written down. Nothing more is known of it then.
@@ -168,7 +198,9 @@ impl Maintenance {
             progress: Value::Null,
             report: Value::Null,
         };
-        self.resyncs.save(&resync).await?;
+        if let Some(under_way) = self.resyncs.ask(&resync).await? {
+            resync = under_way;
+        }
         if resync.sk.is_some()
             && let Err(error) = self.go_on(&mut resync, &|| true).await
         {

@@ -2,7 +2,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ledgerline_kernel::ports::{ResyncState, Resyncs as _, Rounds as _, StateSink, VersionRef};
+use ledgerline_kernel::ports::{IndexPage, ResyncState, Resyncs as _, Rounds as _, StateSink};
 use ledgerline_kernel::{Entity, EntityKey, VersionItem};
 use ledgerline_testkit::note::Note;
 use ledgerline_testkit::{MemoryEntities, MemoryLedger, MemoryResyncs, fork_of, noon, note_key, version_items};
@@ -237,18 +237,14 @@ struct Busy {
 
 #[async_trait]
 impl LedgerIndex for Busy {
-    async fn versions(
-        &self,
-        partition: Option<&PartitionKey>,
-        from: Option<String>,
-    ) -> Result<(Vec<VersionRef>, Option<String>), StoreError> {
+    async fn versions(&self, partition: Option<&PartitionKey>, from: Option<String>) -> Result<IndexPage, StoreError> {
         let page = self.world.ledger.versions(partition, from).await?;
         let number = {
             let mut pages = self.pages.lock().unwrap();
             *pages += 1;
             *pages
         };
-        let seen = page.0[0].key.clone();
+        let seen = page.versions[0].key.clone();
         let unseen = note_key(&format!("{number:02}-new"));
         let of_seen = self.world.ledger.newest(&seen).await?.unwrap().version.number() + 1;
         let new = [version_items(&seen, of_seen).pop().unwrap(), version_items(&unseen, 1).pop().unwrap()];
@@ -376,11 +372,7 @@ struct Refusing;
 
 #[async_trait]
 impl LedgerIndex for Refusing {
-    async fn versions(
-        &self,
-        _: Option<&PartitionKey>,
-        _: Option<String>,
-    ) -> Result<(Vec<VersionRef>, Option<String>), StoreError> {
+    async fn versions(&self, _: Option<&PartitionKey>, _: Option<String>) -> Result<IndexPage, StoreError> {
         Err(StoreError::Rejected { store: "test", reason: "secret".to_owned() })
     }
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use ledgerline_kernel::ports::{Digest, StoreError};
+use ledgerline_kernel::ports::{Digest, IndexPage, StoreError, SumsFound};
 use ledgerline_kernel::{DynDomain, PartitionKey, SortKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -110,7 +110,12 @@ impl Reconciler {
         if let (Some(partition), None) = (&partition, &walk.open) {
             walk.open = Some(self.open(&walk.scope, partition.clone()).await?);
         }
-        let (versions, next) = self.index.versions(partition.as_ref(), walk.from.take()).await?;
+        let IndexPage { versions, unreadable, next } =
+            self.index.versions(partition.as_ref(), walk.from.take()).await?;
+        for row in &unreadable {
+            tracing::error!(row, "a row of the ledger cannot be compared with read models");
+        }
+        walk.report.add_unreadable(unreadable);
         let mut heads = Vec::new();
         for version in versions {
             if walk.open.as_ref().is_none_or(|open| open.partition != version.key.partition) {
@@ -188,12 +193,19 @@ impl Reconciler {
         let Some(open) = walk.open.take() else { return Ok(()) };
         let Some(domain) = self.domain_of(&open.partition).filter(|_| !open.models.is_empty()) else { return Ok(()) };
         walk.report.partitions += 1;
-        for (audit, model) in self.models_of(domain.as_ref()).into_iter().zip(open.models) {
-            let Model { name, expected, had, accounted, mut counts, waiting_since, drift } = model;
-            let has = audit.digest(domain.as_ref(), &open.partition.tenant).await?;
+        for (audit, mut model) in self.models_of(domain.as_ref()).into_iter().zip(open.models) {
+            let tenant = &open.partition.tenant;
+            self.settle_sums(domain.as_ref(), audit, tenant, walk.repair, &mut model).await?;
+            let Model { name, expected, had, accounted, mut counts, waiting_since, drift, sums } = model;
+            let has = audit.digest(domain.as_ref(), tenant).await?;
             let sum = Sum::from(has);
             let (verdict, has_extras) = if sum == open.ledger {
-                (Verdict::Proven, false)
+                let verdict = match sums {
+                    Some(SumsFound::Wrong(_)) => Verdict::Unequal,
+                    Some(SumsFound::Unknown) => Verdict::Moving,
+                    Some(SumsFound::Right | SumsFound::Corrected(_)) | None => Verdict::Proven,
+                };
+                (verdict, false)
             } else if sum == accounted {
                 (if counts.left() > 0 { Verdict::Unequal } else { Verdict::Moving }, false)
             } else if sum == expected {

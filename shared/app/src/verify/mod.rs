@@ -5,18 +5,19 @@
 //! where each state follows from the one before it and the first from nothing, each is what all
 //! events up to it lead to.
 //!
-//! What is not in the ledger cannot be seen: newest versions that are gone with no later one to
-//! miss them show in the claims and in the read models only.
+//! What is not in the ledger cannot be seen in it: newest versions that are gone with no later one to
+//! miss them show in the claims, and in a read model that took them in, where one is given to ask.
 
 mod chain;
 mod claims;
+mod newest;
 mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use ledgerline_kernel::ports::{LedgerAudit, LedgerRead, LedgerRow, StoreError};
+use ledgerline_kernel::ports::{LedgerAudit, LedgerRead, LedgerRow, ReadModelAudit, StoreError};
 use ledgerline_kernel::{EntityKey, TenantCode, Version};
 
 use crate::Registry;
@@ -27,6 +28,9 @@ pub use report::{Defect, DefectKind, VerifyReport};
 
 /// Entities read at once.
 const IN_FLIGHT: usize = 8;
+
+/// How many tenants are named instead of one that there is not.
+const OTHERS: usize = 11;
 
 /// The unique values that an entity has, by field; none if that cannot be told.
 type UniqueValues = Option<Vec<(&'static str, String)>>;
@@ -41,6 +45,8 @@ impl<T: LedgerAudit + LedgerRead> VerifiableLedger for T {}
 ///
 /// May run beside live writes: what looks wrong is looked at again before it counts.
 ///
+/// `witness` is a read model that is asked whether it has later versions than the ledger.
+///
 /// `progress` is called with the entities checked and those found.
 ///
 /// # Errors
@@ -49,10 +55,15 @@ pub async fn verify(
     ledger: &dyn VerifiableLedger,
     registry: &Registry,
     tenant: Option<&TenantCode>,
+    witness: Option<&dyn ReadModelAudit>,
     mut progress: impl FnMut(usize, usize) + Send,
 ) -> Result<VerifyReport, StoreError> {
-    let Inventory { entities, claims, strays } = Inventory::take(ledger, tenant, |found| progress(0, found)).await?;
+    let inventory = Inventory::take(ledger, tenant, |found| progress(0, found)).await?;
+    let Inventory { entities, claims, strays, others } = inventory;
     let mut report = VerifyReport { claims: claims.len(), ..VerifyReport::default() };
+    if entities.is_empty() && claims.is_empty() && strays.is_empty() {
+        report.other_tenants = others.into_iter().collect();
+    }
     report.add(strays);
     let mut holders = Holders::default();
     let checks = entities.iter().map(|(key, newest)| check(ledger, registry, key, *newest));
@@ -66,6 +77,12 @@ pub async fn verify(
         progress(report.entities, entities.len());
     }
     drop(checks);
+    if let Some(witness) = witness {
+        let of_claims = claims.keys().map(|claim| &claim.tenant);
+        let tenants = entities.keys().map(|key| &key.partition.tenant).chain(of_claims).chain(tenant);
+        let tenants = tenants.cloned().collect();
+        report.add(newest::check(ledger, registry, witness, &tenants, &entities).await?);
+    }
     report.add(check_claims(ledger, registry, tenant, &claims, &holders).await?);
     Ok(report)
 }
@@ -101,7 +118,7 @@ async fn check_claims(
     let about: Vec<_> = suspected.iter().map(|(claim, _)| claim).collect();
     claims_now.retain(|claim, _| about.binary_search(&claim).is_ok());
     let stored = |claim| claims.get(claim).into_iter().chain(claims_now.get(claim));
-    let concerned: std::collections::BTreeSet<_> =
+    let concerned: BTreeSet<_> =
         about.iter().flat_map(|claim| holders.of(claim).iter().chain(stored(*claim))).collect();
     let mut holders_now = Holders::default();
     for key in concerned {
@@ -126,6 +143,8 @@ struct Inventory {
     claims: Claims,
     /// Rows that belong nowhere.
     strays: Vec<Defect>,
+    /// The first other tenants, where one was asked for.
+    others: BTreeSet<TenantCode>,
 }
 
 impl Inventory {
@@ -138,8 +157,11 @@ impl Inventory {
         let mut from = None;
         loop {
             let (rows, next) = ledger.rows(from).await?;
-            for row in rows.into_iter().filter(|row| tenant.is_none_or(|tenant| concerns(row, tenant))) {
-                inventory.add(row);
+            for row in rows {
+                match tenant {
+                    Some(tenant) if !concerns(&row, tenant) => inventory.note_other(row),
+                    _ => inventory.add(row),
+                }
             }
             progress(inventory.entities.len());
             from = next;
@@ -149,6 +171,12 @@ impl Inventory {
         }
         inventory.strays.sort_by(|one, other| one.id.cmp(&other.id));
         Ok(inventory)
+    }
+
+    fn note_other(&mut self, row: LedgerRow) {
+        if let (LedgerRow::Version(key, _), true) = (row, self.others.len() < OTHERS) {
+            self.others.insert(key.partition.tenant);
+        }
     }
 
     fn add(&mut self, row: LedgerRow) {
@@ -175,5 +203,7 @@ fn concerns(row: &LedgerRow, tenant: &TenantCode) -> bool {
     }
 }
 
+#[cfg(test)]
+mod newest_tests;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use ledgerline_kernel::{EntityKey, Version};
+use ledgerline_kernel::{EntityKey, TenantCode, Version};
 use serde::{Serialize, Serializer};
 
 /// How many defects a report lists. A damaged table may have one for each row.
@@ -18,8 +18,12 @@ pub struct VerifyReport {
     pub claims: usize,
     /// How many defects there are.
     pub defect_count: usize,
-    /// The first 1,000 of them: rows that belong nowhere, then by entity and version, then claims.
+    /// The first 1,000 of them: rows that belong nowhere, then by entity and version, then what a read
+    /// model has seen and the ledger has not, then claims.
     pub defects: Vec<Defect>,
+    /// If there is nothing at all of the tenant that was asked for: the first of those that there are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub other_tenants: Vec<TenantCode>,
 }
 
 impl VerifyReport {
@@ -68,6 +72,8 @@ pub enum DefectKind {
     UnknownType,
     /// Versions are gone that no retention removes.
     VersionsMissing,
+    /// A read model has taken in a later version of an entity than the ledger has.
+    NewestMissing,
     /// The content of a version is not what its hash was taken over.
     HashDiffers,
     /// A version does not follow the one before it.
@@ -97,6 +103,7 @@ impl DefectKind {
             Self::Unreadable => "UNREADABLE",
             Self::UnknownType => "UNKNOWN_TYPE",
             Self::VersionsMissing => "VERSIONS_MISSING",
+            Self::NewestMissing => "NEWEST_MISSING",
             Self::HashDiffers => "HASH_DIFFERS",
             Self::ChainBroken => "CHAIN_BROKEN",
             Self::UnknownEvent => "UNKNOWN_EVENT",
@@ -116,6 +123,10 @@ impl DefectKind {
             Self::Unreadable => "compare the row with a backup; restore it, or delete it if it was never ours",
             Self::UnknownType => "verify with the code that has this domain",
             Self::VersionsMissing => "restore the missing versions from a backup",
+            Self::NewestMissing => {
+                "restore the version from a backup before somebody writes another one in its place; if the ledger never \
+                 had it, `ledgerline reconcile` corrects the read model"
+            }
             Self::HashDiffers | Self::CreatedChanged => {
                 "the row was changed after it was written: restore it from a backup, and see who may write to the table"
             }

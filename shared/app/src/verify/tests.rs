@@ -107,7 +107,7 @@ impl Rows {
 
 async fn verified(ledger: &dyn VerifiableLedger) -> VerifyReport {
     let registry = Registry::shipped().unwrap().with::<Note>().unwrap();
-    verify(ledger, &registry, None, |_, _| {}).await.unwrap()
+    verify(ledger, &registry, None, None, |_, _| {}).await.unwrap()
 }
 
 fn named(report: &VerifyReport) -> Vec<(String, u64, &'static str)> {
@@ -131,7 +131,7 @@ async fn what_commands_leave_has_no_defect() {
     let ledger = rows().await.ledger().await;
     let mut last = (0, 0);
     let registry = Registry::shipped().unwrap();
-    let report = verify(&ledger, &registry, None, |checked, of| last = (checked, of)).await.unwrap();
+    let report = verify(&ledger, &registry, None, None, |checked, of| last = (checked, of)).await.unwrap();
     let expected = VerifyReport { entities: 3, versions: 8, claims: 2, ..VerifyReport::default() };
     assert_eq!(report, expected);
     assert_eq!(last, (3, 3));
@@ -265,7 +265,7 @@ async fn a_first_or_newest_version_that_will_be_dropped_is_found() {
 async fn an_entity_of_no_domain_is_found_and_its_chain_checked() {
     let mut damaged = rows().await;
     damaged.at("ring", 2).request_id = "forged".to_owned();
-    let report = verify(&damaged.ledger().await, &Registry::default(), None, |_, _| {}).await.unwrap();
+    let report = verify(&damaged.ledger().await, &Registry::default(), None, None, |_, _| {}).await.unwrap();
     let expected = [
         ("band", 0, "UNKNOWN_TYPE"),
         ("chain", 0, "UNKNOWN_TYPE"),
@@ -304,8 +304,9 @@ async fn a_tenant_is_verified_without_the_others() {
     damaged.at("ring", 5).request_id = "forged".to_owned();
     let (ledger, registry) = (damaged.ledger().await, Registry::shipped().unwrap());
     let (acme, other) = ("acme".parse().unwrap(), "other".parse().unwrap());
-    assert_eq!(verify(&ledger, &registry, Some(&acme), |_, _| {}).await.unwrap().defect_count, 2);
-    assert_eq!(verify(&ledger, &registry, Some(&other), |_, _| {}).await.unwrap(), VerifyReport::default());
+    assert_eq!(verify(&ledger, &registry, Some(&acme), None, |_, _| {}).await.unwrap().defect_count, 2);
+    let nothing = VerifyReport { other_tenants: vec![acme], ..VerifyReport::default() };
+    assert_eq!(verify(&ledger, &registry, Some(&other), None, |_, _| {}).await.unwrap(), nothing);
 }
 
 #[tokio::test]

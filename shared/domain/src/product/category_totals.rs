@@ -20,7 +20,7 @@ const PRICES: DeltaTable = DeltaTable {
 /// Products without a category count as the category `""`.
 pub(super) struct CategoryTotals;
 
-/// What a living product adds at present.
+/// What a living product adds at present. Prices are compared by value: 12.5 for 12.50 is no change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Contribution {
     category: String,
@@ -40,17 +40,12 @@ impl DeltaProjection<Product> for CategoryTotals {
 
     type Memory = Option<Contribution>;
 
-    /// Takes away what the product added before, and adds what it does now: so it does not matter
-    /// which of the many ways led from the one to the other.
-    fn step(memory: &mut Option<Contribution>, _: &[Event], product: &Product) -> Vec<DeltaChange> {
-        let now = (!product.is_deleted).then(|| Contribution::of(product));
-        // Prices are compared by value: 12.5 for 12.50 is no change.
-        if *memory == now {
-            return Vec::new();
-        }
-        let before = std::mem::replace(memory, now.clone());
-        let taken = before.iter().flat_map(|before| before.changes().map(negated));
-        taken.chain(now.iter().flat_map(Contribution::changes)).collect()
+    fn remember(memory: &mut Option<Contribution>, _: &[Event], product: &Product) {
+        *memory = (!product.is_deleted).then(|| Contribution::of(product));
+    }
+
+    fn adds(memory: &Option<Contribution>) -> Vec<DeltaChange> {
+        memory.iter().flat_map(Contribution::changes).collect()
     }
 }
 
@@ -74,8 +69,4 @@ impl Contribution {
         });
         std::iter::once(total).chain(price)
     }
-}
-
-fn negated(change: DeltaChange) -> DeltaChange {
-    DeltaChange { add: change.add.iter().map(Decimal::negated).collect(), ..change }
 }

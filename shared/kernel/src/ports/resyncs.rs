@@ -52,6 +52,10 @@ pub struct Resync {
 /// Keeps what was asked for, until it is done and some time after.
 #[async_trait]
 pub trait Resyncs: Send + Sync {
+    /// Writes it down, unless the same was asked for before and is not finished: the answer is that one
+    /// then. Of several that ask at once, one is written down.
+    async fn ask(&self, resync: &Resync) -> Result<Option<Resync>, StoreError>;
+
     /// Writes it down, or what became of it since.
     async fn save(&self, resync: &Resync) -> Result<(), StoreError>;
 

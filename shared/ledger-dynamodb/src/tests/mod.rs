@@ -24,6 +24,7 @@ use tokio::net::TcpListener;
 
 use crate::{DynamoDataTable, DynamoLedger};
 
+mod damage;
 mod faults;
 mod writes;
 

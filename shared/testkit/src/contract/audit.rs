@@ -4,9 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::join_all;
 use ledgerline_kernel::ports::{
-    Digest, LedgerIndex, LedgerWrite, ReadModelAudit, Resync, ResyncState, Resyncs, Round, Rounds, StateSink,
-    VersionRef,
+    Digest, IndexPage, LedgerIndex, LedgerWrite, ReadModelAudit, Resync, ResyncState, Resyncs, Round, Rounds,
+    StateSink, VersionRef,
 };
 use ledgerline_kernel::{EntityKey, PartitionKey, SortKey, TenantCode, Timestamp, VersionItem};
 use serde_json::{Value, json};
@@ -174,6 +175,38 @@ pub async fn a_resync_is_read_back_by_its_tenant_as_saved_last(store: &impl Resy
     }
 }
 
+/// What is asked for again while it is under way is the one that is; anything else, and the same once that
+/// is finished, is another one.
+pub async fn the_same_resync_is_not_asked_for_twice(store: &impl Resyncs) {
+    let first = resync("1", 1);
+    let again = |id: &str| resync(id, 2);
+    assert_eq!(store.ask(&first).await, Ok(None));
+    assert_eq!(store.ask(&again("2")).await, Ok(Some(first.clone())));
+    let running = Resync { state: ResyncState::Running, progress: json!({"from": "here"}), ..first.clone() };
+    store.save(&running).await.unwrap();
+    assert_eq!(store.ask(&again("3")).await, Ok(Some(running)));
+    assert_eq!(store.get(&first.tenant, "3").await, Ok(None));
+    let others = [
+        Resync { tenant: "other".parse().unwrap(), ..again("4") },
+        Resync { resource: "products".to_owned(), ..again("5") },
+        Resync { sk: Some("a".parse().unwrap()), ..again("6") },
+        Resync { sk: Some("b".parse().unwrap()), ..again("7") },
+    ];
+    for other in others {
+        assert_eq!(store.ask(&other).await, Ok(None), "{other:?}");
+    }
+    store.save(&Resync { state: ResyncState::Done, ..first }).await.unwrap();
+    assert_eq!(store.ask(&again("8")).await, Ok(None));
+}
+
+/// However many ask for the same at once, it is written down once.
+pub async fn of_many_who_ask_at_once_one_is_written_down(store: &impl Resyncs) {
+    let asked: Vec<Resync> = (0..8).map(|number| resync(&number.to_string(), 1)).collect();
+    let answers = join_all(asked.iter().map(|resync| store.ask(resync))).await;
+    let written = answers.iter().filter(|answer| matches!(answer, Ok(None))).count();
+    assert_eq!(written, 1, "{answers:?}");
+}
+
 /// The next resync is the one that was asked for first and is not finished.
 pub async fn the_next_resync_is_the_oldest_that_is_not_finished(store: &impl Resyncs) {
     assert_eq!(store.next().await, Ok(None));
@@ -258,8 +291,9 @@ async fn all(ledger: &impl LedgerIndex, partition: Option<&PartitionKey>) -> Vec
 async fn pages(ledger: &impl LedgerIndex, partition: Option<&PartitionKey>) -> Vec<Vec<VersionRef>> {
     let (mut listed, mut from) = (Vec::new(), None);
     loop {
-        let (page, next) = ledger.versions(partition, from).await.unwrap();
-        listed.push(page);
+        let IndexPage { versions, unreadable, next } = ledger.versions(partition, from).await.unwrap();
+        assert_eq!(unreadable, Vec::<String>::new(), "what was committed can be read");
+        listed.push(versions);
         if next.is_none() {
             return listed;
         }

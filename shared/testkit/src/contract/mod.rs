@@ -190,6 +190,8 @@ macro_rules! resyncs_contract {
     ($open:path) => {
         $crate::contract_tests! { $open, audit:
             a_resync_is_read_back_by_its_tenant_as_saved_last,
+            the_same_resync_is_not_asked_for_twice,
+            of_many_who_ask_at_once_one_is_written_down,
             the_next_resync_is_the_oldest_that_is_not_finished,
             the_newest_round_is_the_one_that_began_last,
         }

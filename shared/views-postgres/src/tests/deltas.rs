@@ -1,14 +1,15 @@
 use std::sync::Arc;
 
-use ledgerline_kernel::ports::{DeltaMove, DeltaPosition, DeltaSink};
+use ledgerline_kernel::ports::{DeltaMove, DeltaPosition, DeltaSink, ReadModelAudit as _, SumsFound};
 use ledgerline_kernel::{DeltaChange, DynDelta, Hash, Version, delta};
 use ledgerline_stores::TestDatabase;
 use ledgerline_testkit::NoteTotals;
 use ledgerline_testkit::note::Note;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{all_of, migrated, note_of, run};
+use super::{all_of, migrated, note_of, notes, run};
 use crate::PostgresViews;
+use crate::audit::Positions;
 use crate::session::Role;
 
 /// The tables of [`NoteTotals`], which no migration makes. Made as those of products are.
@@ -100,6 +101,88 @@ async fn nobody_but_the_projector_sees_positions_and_a_tenant_sees_its_own_sums_
         let seen: Vec<String> = sqlx::query_scalar(sql).fetch_all(session.connection()).await.unwrap();
         assert_eq!(seen, ["acme"], "{table}");
     }
+}
+
+/// What a reconciler asks of the positions of [`NoteTotals`].
+fn positions(views: &PostgresViews) -> Positions {
+    Positions { views: views.clone(), entity_type: "NOTE".parse().unwrap(), delta: totals() }
+}
+
+/// The first version of a note that is on this shelf with so many letters.
+fn shelved(tenant: &str, sk: &str, shelf: &str, letters: u32) -> DeltaMove {
+    let memory = json!([shelf, letters]);
+    let changes = totals().adds(&memory).unwrap();
+    let to = DeltaPosition { version: Version::FIRST, hash: Hash::of(sk), memory };
+    DeltaMove { key: note_of(tenant, sk), from: None, to, changes }
+}
+
+async fn sums(views: &PostgresViews, tenant: &str, correct: bool) -> SumsFound {
+    positions(views).sums(notes().as_ref(), &tenant.parse().unwrap(), correct).await.unwrap()
+}
+
+#[tokio::test]
+async fn sums_are_compared_with_what_the_positions_of_their_tenant_add() {
+    let (views, _database) = with_totals().await;
+    assert_eq!(sums(&views, "acme", true).await, SumsFound::Right, "nothing is what nothing adds");
+    let moves = [
+        shelved("acme", "a", "A", 3),
+        shelved("acme", "b", "A", 3),
+        shelved("acme", "c", "", 0),
+        shelved("acme-2", "a", "A", 9),
+    ];
+    views.advance(totals().as_ref(), &moves).await.unwrap();
+    for tenant in ["acme", "acme-2", "acm"] {
+        assert_eq!(sums(&views, tenant, false).await, SumsFound::Right, "{tenant}");
+    }
+    run(
+        &views,
+        "DELETE FROM note_length WHERE tenant_code = 'acme' AND shelf = '';
+         UPDATE note_total SET letters = letters + 1 WHERE tenant_code = 'acme' AND shelf = 'A';
+         INSERT INTO note_total VALUES ('acme', 'Z', 99999999999999999999999999999999999999999, 0.5)",
+    )
+    .await;
+    assert_eq!(sums(&views, "acme", false).await, SumsFound::Wrong(3));
+    assert_eq!(sums(&views, "acme-2", true).await, SumsFound::Right);
+    assert_eq!(sums(&views, "acme", true).await, SumsFound::Corrected(3));
+    assert_eq!(sums(&views, "acme", false).await, SumsFound::Right);
+    assert_eq!((count(&views, "note_total").await, count(&views, "note_length").await), (3, 3));
+}
+
+#[tokio::test]
+async fn what_nobody_can_read_is_wrong_and_nothing_is_corrected_without_it() {
+    let (views, _database) = with_totals().await;
+    let moves = [shelved("acme", "a", "A", 3), shelved("acme", "b", "A", 3)];
+    views.advance(totals().as_ref(), &moves).await.unwrap();
+    run(&views, "UPDATE projection_position SET memory = '7' WHERE entity_id = 'NOTE#acme#b'").await;
+    let before = count(&views, "note_total WHERE notes = 2").await;
+    assert!(matches!(sums(&views, "acme", true).await, SumsFound::Wrong(rows) if rows > 1));
+    assert_eq!((before, count(&views, "note_total WHERE notes = 2").await), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sums_are_put_right_beside_those_who_write() {
+    let (views, _database) = with_totals().await;
+    let writers = (0..4).map(|writer| {
+        let views = views.clone();
+        tokio::spawn(async move {
+            for number in 0..40 {
+                let moving = shelved("acme", &format!("{writer}-{number}"), &format!("{}", number % 3), number % 5);
+                assert_eq!(views.advance(totals().as_ref(), &[moving]).await, Ok(vec![]));
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let mut corrected = 0;
+    while !writers.iter().all(tokio::task::JoinHandle::is_finished) {
+        run(&views, "UPDATE note_total SET letters = letters + 7").await;
+        corrected += u32::from(matches!(sums(&views, "acme", true).await, SumsFound::Corrected(_)));
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert!(corrected > 0);
+    assert_eq!(sums(&views, "acme", false).await, SumsFound::Right);
+    assert_eq!(count(&views, "projection_position").await, 160);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,6 +76,12 @@ async fn a_resync_of_a_tenant_is_written_down() {
         assert_eq!(answer.json["data"]["report"], Value::Null);
     }
     assert_eq!(world.entities.all().len(), 1, "the reconciler does it later");
+    let [first, second] = [
+        send(&world, "acme", "admin", "POST", RESYNC, "").await,
+        send(&world, "acme", "admin", "POST", RESYNC, "{}").await,
+    ];
+    assert_eq!(first.json["data"]["id"], second.json["data"]["id"], "it is under way already");
+    assert_eq!(first.header("location"), second.header("location"));
     send(&world, "acme", "admin", "POST", RESYNC, r#"{"sk": 1}"#).await.expect(400, "VALIDATION_ERROR");
     send(&world, "acme", "admin", "POST", RESYNC, r#"{"tenant": "other"}"#).await.expect(400, "VALIDATION_ERROR");
     let nowhere = "/api/v1/admin/nothings/resync";

@@ -54,6 +54,22 @@ async fn while_the_store_of_large_states_is_away_commands_and_queries_are_503_an
 }
 
 #[tokio::test]
+async fn a_list_by_key_leaves_out_what_cannot_be_read_and_says_how_many() {
+    let (world, blobs) = world();
+    let headers = [("prefer", "wait=5")];
+    world.ask("POST", TOMES, &headers, &tome("a", "short")).await.expect(201, "");
+    let whole = world.get(&format!("{TOMES}?store=data")).await.expect(200, "");
+    assert_eq!(whole.json["meta"].get("unreadableCount"), None);
+    world.ask("POST", TOMES, &headers, &tome("b", &"x".repeat(1_000_000))).await.expect(201, "");
+    world.ask("POST", TOMES, &headers, &tome("c", "short")).await.expect(201, "");
+    blobs.lose();
+    let listed = world.get(&format!("{TOMES}?store=data")).await.expect(200, "");
+    let sks: Vec<_> = listed.json["data"].as_array().unwrap().iter().map(|tome| tome["sk"].clone()).collect();
+    assert_eq!((sks, &listed.json["meta"]["unreadableCount"]), (vec![json!("a"), json!("c")], &json!(1)));
+    world.get(&format!("{TOMES}/b")).await.expect(500, "INTERNAL");
+}
+
+#[tokio::test]
 async fn a_caller_who_waits_finds_a_large_state_in_the_read_models() {
     let (world, _) = world();
     let large = "x".repeat(1_000_000);
