@@ -1,11 +1,15 @@
 //! The function behind the routes that change entities, one HTTP request, one command, and behind those
-//! of administrators.
+//! of imports and of administrators.
 
 use std::sync::Arc;
 
 use axum::Router;
-use ledgerline_app::{Commands, Projector, Registry};
-use ledgerline_lambda::{Config, StartupError, SystemEnvironment, Upkeep, authenticator, postgres_views};
+use ledgerline_app::{Commands, Imports, Projector, Registry};
+use ledgerline_blobs_s3::S3Objects;
+use ledgerline_lambda::{
+    Config, StartupError, SystemEnvironment, Upkeep, authenticator, dynamodb_client, patient_s3_client, postgres_views,
+};
+use ledgerline_ledger_dynamodb::DynamoLedger;
 use ledgerline_views_postgres::PostgresViews;
 use ledgerline_web::{Admin, Api, Authenticator, CursorKey};
 
@@ -17,6 +21,8 @@ pub struct Deps {
     pub commands: Commands,
     /// Brings the read models up to a command whose caller waits for it.
     pub projector: Projector,
+    /// Takes in imports, and says how they are.
+    pub imports: Imports,
     /// What administrators may do with their tenant's read models.
     pub admin: Admin,
     /// Verifies callers.
@@ -30,7 +36,7 @@ const MAX_CONNECTIONS: u32 = 1;
 
 impl Deps {
     /// Builds them as `LEDGER_TABLE`, `DATA_TABLE`, `DATABASE_URL`, `CURSOR_KEY`, `JWT_ISSUER`,
-    /// `JWT_AUDIENCE`, `JWKS_URL`, `STATE_BUCKET` and the SDK's own variables say. Nothing connects before
+    /// `JWT_AUDIENCE`, `JWKS_URL`, `STATE_BUCKET`, `IMPORT_BUCKET` and the SDK's own variables say. Nothing connects before
     /// it is needed.
     ///
     /// # Errors
@@ -49,7 +55,11 @@ impl Deps {
             .map_err(|error| StartupError::invalid("CURSOR_KEY", format!("is too short: {error}")))?;
         let Upkeep { registry, ledger, projector, maintenance, redrive, .. } = Upkeep::new(config, views).await?;
         let commands = Commands::new(ledger, Arc::new(SystemEnvironment));
-        Ok(Self { registry, commands, projector, admin: Admin { maintenance, redrive }, authenticator, cursor_key })
+        let jobs = DynamoLedger::new(dynamodb_client(config).await, config.required("LEDGER_TABLE")?);
+        let sources = S3Objects::new(patient_s3_client(config).await, config.required("IMPORT_BUCKET")?);
+        let imports = Imports::new(registry.clone(), Arc::new(jobs), Arc::new(sources), Arc::new(SystemEnvironment));
+        let admin = Admin { maintenance, redrive };
+        Ok(Self { registry, commands, projector, imports, admin, authenticator, cursor_key })
     }
 }
 
@@ -61,6 +71,7 @@ pub fn service(deps: Deps) -> Router {
         projector: Some(deps.projector),
         queries: None,
         summaries: None,
+        imports: Some(deps.imports),
         admin: Some(deps.admin),
         authenticator: deps.authenticator,
         cursor_key: deps.cursor_key,

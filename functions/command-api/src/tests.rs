@@ -14,7 +14,7 @@ use super::*;
 
 const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/command-api");
 
-const VARIABLES: [(&str, &str); 10] = [
+const VARIABLES: [(&str, &str); 11] = [
     ("LEDGER_TABLE", "ledger"),
     ("DATA_TABLE", "data"),
     ("DATABASE_URL", "postgres://localhost/ledgerline"),
@@ -22,6 +22,7 @@ const VARIABLES: [(&str, &str); 10] = [
     ("JWT_ISSUER", "https://issuer.example"),
     ("JWT_AUDIENCE", "ledgerline"),
     ("JWKS_URL", "https://issuer.example/jwks.json"),
+    ("IMPORT_BUCKET", "imports"),
     ("AWS_REGION", "eu-central-1"),
     ("AWS_ACCESS_KEY_ID", "test"),
     ("AWS_SECRET_ACCESS_KEY", "test"),
@@ -81,7 +82,16 @@ async fn invoke(deps: Deps, event: Value) -> (Value, Value) {
 
 #[tokio::test]
 async fn a_missing_variable_is_named_at_start() {
-    for name in ["LEDGER_TABLE", "DATA_TABLE", "DATABASE_URL", "CURSOR_KEY", "JWT_ISSUER", "JWT_AUDIENCE", "JWKS_URL"] {
+    for name in [
+        "LEDGER_TABLE",
+        "DATA_TABLE",
+        "DATABASE_URL",
+        "CURSOR_KEY",
+        "JWT_ISSUER",
+        "JWT_AUDIENCE",
+        "JWKS_URL",
+        "IMPORT_BUCKET",
+    ] {
         let error = Deps::from_config(&config_without(name)).await.err();
         assert_eq!(error, Some(StartupError::Missing(name.to_owned())));
     }
@@ -117,7 +127,8 @@ async fn every_event_file_gets_its_answer() {
             registry: Registry::shipped().unwrap(),
             commands: Commands::new(Arc::new(ledger.clone()), Arc::new(SystemEnvironment)),
             projector: Projector::new(Registry::shipped().unwrap(), vec![Arc::new(entities.clone())]),
-            // Nobody asks it anything here.
+            // Nobody asks these two anything here.
+            imports: Deps::from_config(&config_without("")).await.unwrap().imports,
             admin: Deps::from_config(&config_without("")).await.unwrap().admin,
             authenticator: authenticator_of_events(),
             cursor_key: CursorKey::ephemeral(),

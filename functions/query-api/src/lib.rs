@@ -66,6 +66,7 @@ pub fn service(deps: Deps) -> Router {
         registry: deps.registry,
         commands: None,
         admin: None,
+        imports: None,
         projector: None,
         queries: Some(deps.queries),
         summaries: Some(deps.summaries),

@@ -19,6 +19,7 @@ use crate::banner;
 use crate::diagnose::{self, Diagnose};
 use crate::failure::Failure;
 use crate::host::{Host, HostOptions, Serving};
+use crate::import::{self, Import};
 use crate::issuer::{Claims, IssuerKey};
 use crate::operate::{Operation, Place, operate_blocking};
 use crate::quarantine::{self, Action, Quarantine};
@@ -77,6 +78,8 @@ enum Command {
     Resync(Resync),
     /// List what the projections could not take, or try it again
     Quarantine(Quarantine),
+    /// Bring the rows of a file into the ledger; run again after an interruption, it goes on
+    Import(Import),
     /// Make a domain's Postgres tables anew from the ledger while writes go on; started again, it goes on where it was
     Rebuild(Rebuild),
 }
@@ -163,6 +166,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             let template = redrive.which.template.clone();
             operated(cli, redrive, template, quarantine::redrive_text, quarantine::redrive_verdict)
         }
+        Some(Command::Import(args)) => import_rows(cli, args),
         Some(Command::Stack(stack)) => {
             let options = cli.host_options(&stack.host, Serving::Watch(stack.watch.clone()));
             run_host(options, false, cli.json)
@@ -269,6 +273,12 @@ fn operated<O: Operation>(
     print(&if cli.json { serde_json::to_string(&report)? } else { text(&report) })?;
     verdict(&report).map_err(|error| not_well(&error))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn import_rows(cli: &Cli, args: &Import) -> anyhow::Result<ExitCode> {
+    let done = import::import_blocking(args, &cli.place(args.template.clone()))?;
+    print(&if cli.json { import::json(&done).to_string() } else { import::text(&done) })?;
+    import::verdict(&done).map(|()| ExitCode::SUCCESS)
 }
 
 fn verify_ledger(cli: &Cli, args: &VerifyArgs) -> anyhow::Result<()> {

@@ -16,8 +16,10 @@ use ledgerline_views_postgres::UnfinishedRebuild;
 use serde::{Deserialize, Serialize};
 
 use crate::mappings::MappingsStatus;
+use crate::notifications::NotificationStatus;
 use crate::operate::{Operation, Progress, Site};
 use crate::quarantine::{self, Listed, Which};
+use crate::queue_source::QueueStatus;
 use crate::reconcile::ensure_something;
 
 /// Looks at everything and changes nothing.
@@ -243,7 +245,41 @@ fn advice(diagnosis: &Diagnosis) -> Vec<String> {
             ));
         }
     }
-    for schedule in mappings.iter().flat_map(|status| &status.schedules) {
+    if let Some(status) = mappings {
+        advice.extend(advice_on_work(status));
+    }
+    advice
+}
+
+/// On what is not a read model: queues, notifications, schedules.
+fn advice_on_work(status: &MappingsStatus) -> Vec<String> {
+    let mut advice = Vec::new();
+    for queue in &status.queues {
+        let name = &queue.mapping;
+        if let Some(error) = &queue.current_error {
+            advice.push(format!("{name} does not get on ({error}): mend that; what failed comes again by itself"));
+        }
+        if let Some(dead) = queue.dead_letter_queue_arn.as_ref().filter(|_| queue.dead_letters > 0) {
+            advice.push(format!(
+                "{} messages that {name} failed on too often are in {dead}: mend what made them fail, then redrive them \
+                 (`StartMessageMoveTask` of SQS)",
+                queue.dead_letters
+            ));
+        }
+    }
+    for told in &status.notifications {
+        if let Some(error) = told.last_error.as_ref().filter(|_| told.waiting > 0) {
+            advice.push(format!("{} will be told again of {} objects: {error}", told.function, told.waiting));
+        }
+        if told.failure_depth > 0 {
+            advice.push(format!(
+                "{} objects that {} could not be told of are in {}: mend what it failed on and copy each onto itself; \
+                 then empty it",
+                told.failure_depth, told.function, told.failure_destination
+            ));
+        }
+    }
+    for schedule in &status.schedules {
         if let Some(error) = &schedule.last_error {
             advice.push(format!("{} failed when it ran last: {error}", schedule.function));
         }
@@ -284,6 +320,7 @@ fn write(text: &mut String, diagnosis: &Diagnosis) -> std::fmt::Result {
             let (name, behind, depth) = (&source.mapping, source.records_behind, source.failure_depth);
             writeln!(text, "{name:<26} {behind:>8} {lag:>9} {depth:>9}  {error}")?;
         }
+        write_work(text, status)?;
     }
     if !diagnosis.quarantine.quarantined.is_empty() {
         writeln!(text, "\nquarantined")?;
@@ -303,6 +340,25 @@ fn write(text: &mut String, diagnosis: &Diagnosis) -> std::fmt::Result {
     writeln!(text, "\nwhat to do")?;
     let advice: Vec<_> = diagnosis.advice.iter().map(|advice| format!("  {advice}")).collect();
     write!(text, "{}", advice.join("\n"))
+}
+
+fn write_work(text: &mut String, status: &MappingsStatus) -> std::fmt::Result {
+    if !status.queues.is_empty() {
+        writeln!(text, "\n{:<26} {:>8} {:>9} {:>9}  last error", "queue", "waiting", "in flight", "dead")?;
+    }
+    for QueueStatus { mapping, messages, delayed, in_flight, dead_letters, last_error, .. } in &status.queues {
+        let (waiting, error) = (messages + delayed, last_error.as_deref().unwrap_or("none"));
+        writeln!(text, "{mapping:<26} {waiting:>8} {in_flight:>9} {dead_letters:>9}  {error}")?;
+    }
+    if !status.notifications.is_empty() {
+        writeln!(text, "\n{:<26} {:>8} {:>9} {:>9}  last error", "notification", "waiting", "delivered", "given up")?;
+    }
+    for NotificationStatus { notification, waiting, delivered, failure_depth, last_error, .. } in &status.notifications
+    {
+        let error = last_error.as_deref().unwrap_or("none");
+        writeln!(text, "{notification:<26} {waiting:>8} {delivered:>9} {failure_depth:>9}  {error}")?;
+    }
+    Ok(())
 }
 
 /// Whether there is nothing to do.

@@ -1,5 +1,7 @@
 //! The local host: what `template.yaml` deploys, on one machine.
 
+mod functions;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,29 +10,26 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::body::Body;
 use axum::http::{Request, Response};
-use ledgerline_lambda::{Config, http};
+use ledgerline_lambda::Config;
 use ledgerline_stores::{PostgresKind, Queues};
 use ledgerline_views_postgres::PostgresViews;
 use sqlx::PgPool;
 use url::Url;
-use {
-    ledgerline_command_api as command_api, ledgerline_data_sync as data_sync, ledgerline_event_relay as event_relay,
-    ledgerline_query_api as query_api, ledgerline_reconcile as reconcile,
-};
 
 use crate::banner::TENANT;
 use crate::data_dir::{DataDir, HostRecord, Use};
 use crate::event_source::Invoke;
-use crate::functions::InProcess;
 use crate::gateway::{Door, Gateway};
 use crate::issuer::{AUDIENCE, Claims, ISSUER, IssuerKey, KeySet};
 use crate::mappings::{Mappings, MappingsReader};
 use crate::messaging;
-use crate::operate::{self, Site};
+use crate::operate::{self, Place, Site};
 use crate::seed::{self, Seeded};
 use crate::stack::{WatchServer, env_file};
 use crate::stores::Stores;
 use crate::template::{Function, Scope, Template};
+
+use functions::build_functions;
 
 /// How long the printed token is good for.
 const TOKEN_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
@@ -53,6 +52,21 @@ pub struct HostOptions {
     pub database_url: Option<String>,
     /// Where the functions are.
     pub serving: Serving,
+}
+
+impl HostOptions {
+    /// A host for as long as a command needs one, at any free port.
+    #[must_use]
+    pub fn for_a_command(place: &Place) -> Self {
+        Self {
+            port: 0,
+            data_dir: place.data_dir.clone(),
+            ephemeral: false,
+            template: place.template.clone(),
+            database_url: place.database_url.clone(),
+            serving: Serving::InProcess,
+        }
+    }
 }
 
 /// Where the functions are.
@@ -165,6 +179,15 @@ impl Host {
         self.mappings.caught_up().await
     }
 
+    /// Waits until nothing is left to do: for notifications, queues and streams alike. What fails is waited for
+    /// until it is given up.
+    ///
+    /// # Errors
+    /// If a mapping has ended, or a queue cannot be asked.
+    pub async fn drained(&self) -> anyhow::Result<()> {
+        self.mappings.drained().await
+    }
+
     /// Says what the event source mappings and schedules do, and has schedules run now.
     #[must_use]
     pub fn mappings(&self) -> MappingsReader {
@@ -181,6 +204,12 @@ impl Host {
     #[must_use]
     pub fn messaging(&self) -> &str {
         self.stores.messaging.endpoint()
+    }
+
+    /// Where S3 is.
+    #[must_use]
+    pub fn s3(&self) -> &str {
+        self.stores.s3.endpoint()
     }
 
     /// Answers a request that comes from this process the way of one that comes over the network.
@@ -332,44 +361,6 @@ impl<'a> Settings<'a> {
 /// All functions' settings in one, for what runs beside them and not behind the gateway.
 pub(crate) fn config_of(template: &Template, dir: &DataDir, stores: &Stores) -> anyhow::Result<Config> {
     Ok(Config::new(lookup(Settings::new(template, "", dir, stores)?.all()?)))
-}
-
-/// Builds the functions that this binary contains, as the template sets them up.
-async fn build_functions(settings: &Settings<'_>, stores: &Stores) -> anyhow::Result<InProcess> {
-    let views = || PostgresViews::new(stores.pool.clone());
-    let mut functions = InProcess::default();
-    for function in &settings.template.functions {
-        let config = Config::new(lookup(settings.of(function)?));
-        let (binary, timeout) = (function.binary.as_str(), function.timeout);
-        let cannot_start = || format!("the function {binary} cannot start");
-        match binary {
-            "command-api" => {
-                let deps = command_api::Deps::with_views(&config, views()).await.with_context(cannot_start)?;
-                functions.add(binary, timeout, http::service(command_api::service(deps)));
-            }
-            "query-api" => {
-                let deps = query_api::Deps::with_views(&config, views()).await.with_context(cannot_start)?;
-                functions.add(binary, timeout, http::service(query_api::service(deps)));
-            }
-            "event-relay" => {
-                let deps = event_relay::Deps::from_config(&config).await.with_context(cannot_start)?;
-                functions.add(binary, timeout, event_relay::service(deps));
-            }
-            "data-sync" => {
-                let deps = data_sync::Deps::with_views(&config, views()).await.with_context(cannot_start)?;
-                functions.add(binary, timeout, data_sync::service(deps));
-            }
-            "reconcile" => {
-                let deps = reconcile::Deps::with_views(&config, views()).await.with_context(cannot_start)?;
-                functions.add(binary, timeout, reconcile::service(deps));
-            }
-            _ => tracing::warn!(
-                "{} names the function {binary}, which this host does not contain",
-                settings.template.origin
-            ),
-        }
-    }
-    Ok(functions)
 }
 
 fn lookup(environment: BTreeMap<String, String>) -> impl Fn(&str) -> Option<String> + Send + Sync + 'static {

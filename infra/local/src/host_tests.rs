@@ -1,7 +1,7 @@
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
-use ledgerline_stores::TestDatabase;
+use ledgerline_stores::{QueueMessage, TestDatabase};
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
@@ -76,6 +76,69 @@ async fn a_token_made_a_moment_ago_is_good_at_once_and_a_caller_who_waits_need_n
     assert_eq!(response.status().as_u16(), 201);
     assert_eq!(response.headers()["preference-applied"], "wait=5");
     assert_eq!(listed(&host).await, ["P-1"]);
+    host.stop().await.unwrap();
+}
+
+/// The template, with a bucket and a queue that invoke a function which takes any event.
+fn with_a_queue_and_a_bucket(folder: &Path) -> PathBuf {
+    let template = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../template.yaml")).unwrap();
+    let (functions, rest) = template.split_once("        EveryMinute:").unwrap();
+    let events = "        Rows: { Type: SQS, Properties: { Queue: !GetAtt Rows.Arn, BatchSize: 5 } }
+        Uploaded:
+          Type: S3
+          Properties:
+            Bucket: !Ref Files
+            Events: [\"s3:ObjectCreated:*\"]
+            Filter: { S3Key: { Rules: [{ Name: prefix, Value: imports/ }] } }
+        EveryMinute:";
+    let resources = "\n  Files: { Type: AWS::S3::Bucket }\n  Dead: { Type: AWS::SQS::Queue }\n  Rows:
+    Type: AWS::SQS::Queue
+    Properties:
+      VisibilityTimeout: 1800
+      RedrivePolicy: { deadLetterTargetArn: !GetAtt Dead.Arn, maxReceiveCount: 5 }\n\nOutputs:";
+    let path = folder.join("template.yaml");
+    std::fs::write(&path, format!("{functions}{events}{}", rest.replacen("\nOutputs:", resources, 1))).unwrap();
+    path
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_and_a_message_invoke_their_functions_also_what_a_killed_host_left() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, template) = (root.path().join("state"), Some(with_a_queue_and_a_bucket(root.path())));
+    let host = Host::start(HostOptions { template: template.clone(), ..options(&dir) }).await.unwrap();
+    let endpoint = host.s3().to_owned();
+    let config = Config::new(move |name| match name {
+        "AWS_ENDPOINT_URL_S3" => Some(endpoint.clone()),
+        "AWS_REGION" => Some("us-east-1".to_owned()),
+        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("local".to_owned()),
+        _ => None,
+    });
+    let client = ledgerline_lambda::s3_client(&config).await;
+    for key in ["imports/acme/a", "exports/b"] {
+        client.put_object().bucket("ledgerline-files").key(key).body(b"x".to_vec().into()).send().await.unwrap();
+    }
+    for number in 0..12 {
+        let message = QueueMessage { body: number.to_string(), ..QueueMessage::default() };
+        host.queues().send("ledgerline-rows", &message).await.unwrap();
+    }
+    host.drained().await.unwrap();
+    let status = host.mappings().read().await.unwrap();
+    let ([queue], [told]) = (&*status.queues, &*status.notifications) else { panic!("{status:?}") };
+    assert_eq!((queue.mapping.as_str(), queue.messages, queue.dead_letters), ("Reconcile.Rows", 0, 0));
+    assert!((3..=12).contains(&queue.invocations) && queue.last_error.is_none(), "{queue:?}");
+    assert_eq!((told.notification.as_str(), told.delivered, told.waiting), ("Reconcile.Uploaded", 1, 0));
+    host.stop().await.unwrap();
+
+    let left = json!({
+        "id": "01J", "rule": "Reconcile.Uploaded", "function": "reconcile", "event": {"Records": []},
+        "created": "2026-11-20T08:00:00Z", "due": "2026-11-20T08:00:00Z", "failures": 0,
+    });
+    let file = dir.join("notifications/01J.json");
+    std::fs::write(&file, left.to_string()).unwrap();
+    let host = Host::start(HostOptions { template, ..options(&dir) }).await.unwrap();
+    host.drained().await.unwrap();
+    assert!(!file.exists());
+    assert_eq!(host.mappings().read().await.unwrap().notifications[0].delivered, 1);
     host.stop().await.unwrap();
 }
 

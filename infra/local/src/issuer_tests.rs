@@ -41,6 +41,7 @@ async fn status(keys: KeySet, token: &str) -> StatusCode {
         projector: None,
         queries: None,
         summaries: None,
+        imports: None,
         admin: None,
         authenticator: Arc::new(authenticator),
         cursor_key: CursorKey::ephemeral(),

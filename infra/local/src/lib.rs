@@ -11,11 +11,14 @@ pub mod gateway;
 pub mod host;
 #[cfg(test)]
 mod host_fixture;
+pub mod import;
 pub mod issuer;
 pub mod mappings;
 pub mod messaging;
+pub mod notifications;
 pub mod operate;
 pub mod quarantine;
+pub mod queue_source;
 pub mod read_model;
 pub mod rebuild;
 pub mod reconcile;

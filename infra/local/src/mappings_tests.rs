@@ -110,7 +110,9 @@ async fn a_host_says_how_far_its_mappings_are_and_runs_its_schedules_when_asked(
     let every = Duration::from_secs(3600);
     let schedule = Schedule { id: "F.Tick".to_owned(), function: "tick".to_owned(), every, input: None };
     let schedules = Schedules::start(&[schedule], &functions, &simulation.clock);
-    let router = MappingsReader { sources: vec![source.reader().clone()], schedules: schedules.reader() }.router();
+    let sources = vec![source.reader().clone()];
+    let reader = MappingsReader { sources, queues: Vec::new(), notifications: None, schedules: schedules.reader() };
+    let router = reader.router();
     let ask = |method: &str, path: &str| {
         let request = axum::http::Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
         let router = router.clone();

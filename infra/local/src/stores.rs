@@ -15,6 +15,7 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 
 use crate::data_dir::DataDir;
 use crate::messaging;
+use crate::notifications::Journal;
 use crate::read_model::{self, Belongs};
 use crate::template::Template;
 
@@ -27,6 +28,8 @@ pub struct Stores {
     pub dynamo: LocalDynamo,
     /// S3: with nothing in it, where no domain has large states.
     pub s3: LocalS3,
+    /// What S3 tells functions of.
+    pub notifications: Arc<Journal>,
     /// SNS and SQS. In memory: queues are empty after a restart.
     pub messaging: LocalMessaging,
     /// Postgres.
@@ -50,7 +53,9 @@ impl Stores {
     /// If a store cannot be used.
     pub async fn start(dir: &DataDir, database_url: Option<String>, template: &Template) -> anyhow::Result<Self> {
         let file = ledger_file(dir.path());
-        dir.folder("dynamodb")?;
+        for private in ["dynamodb", "notifications"] {
+            dir.folder(private)?;
+        }
         let ledger_id = dir.lasting("dynamodb/id")?;
         let at = DynamoAt::File(file);
         let postgres_dir = dir.path().join("postgres");
@@ -62,7 +67,8 @@ impl Stores {
             start_postgres(&postgres_dir, database_url, &registry)
         );
         let Opened { postgres, pool, hold } = opened?;
-        Ok(Self { dynamo: dynamo?, s3: s3?, messaging: messaging?, postgres, pool, hold, registry, ledger_id })
+        let ((s3, notifications), dynamo, messaging) = (s3?, dynamo?, messaging?);
+        Ok(Self { dynamo, s3, notifications, messaging, postgres, pool, hold, registry, ledger_id })
     }
 
     /// Makes the read models again from the ledger unless Postgres holds them already.
@@ -145,16 +151,19 @@ async fn start_dynamo(at: DynamoAt, template: &Template) -> anyhow::Result<Local
 }
 
 /// Serves the objects of a data directory. That takes a millisecond or a few, so they are served
-/// whether or not anybody needs them.
+/// whether or not anybody needs them. Of what is created, the notifications are kept until somebody delivers
+/// them.
 ///
 /// # Errors
 /// If they cannot be served.
-pub async fn start_s3(data_dir: &Path, template: &Template) -> anyhow::Result<LocalS3> {
-    let s3 = LocalS3::start(&data_dir.join("s3")).await.context("cannot start the local S3")?;
+pub async fn start_s3(data_dir: &Path, template: &Template) -> anyhow::Result<(LocalS3, Arc<Journal>)> {
+    let journal = Arc::new(Journal::open(&data_dir.join("notifications"), &template.notifications)?);
+    let s3 = LocalS3::start_with(&data_dir.join("s3"), Arc::<Journal>::clone(&journal)).await;
+    let s3 = s3.context("cannot start the local S3")?;
     for bucket in &template.buckets {
         s3.create_bucket(&bucket.name)?;
     }
-    Ok(s3)
+    Ok((s3, journal))
 }
 
 /// A Postgres that is ready for the read models.

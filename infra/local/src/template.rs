@@ -2,6 +2,7 @@
 
 mod intrinsics;
 mod messaging;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,11 +16,13 @@ use serde_json::{Map, Value};
 pub use intrinsics::Scope;
 use intrinsics::{Resolver, read_yaml};
 pub use messaging::{Queue, QueueSubscription, Schedule, Topic};
+pub use sources::QueueSourceMapping;
 
 use ledgerline_stores::EventPattern;
 
 use crate::event_source::{Mapping, StartingPosition};
 use crate::gateway::Cors;
+use crate::notifications::Rule;
 use crate::routes::{Route, RoutePattern};
 
 /// The template this binary was built beside; what a working directory without one gets.
@@ -46,6 +49,10 @@ pub struct Template {
     pub subscriptions: Vec<QueueSubscription>,
     /// The event source mappings on DynamoDB streams.
     pub stream_mappings: Vec<StreamMapping>,
+    /// The event source mappings on SQS queues.
+    pub queue_mappings: Vec<QueueSourceMapping>,
+    /// What buckets tell functions of.
+    pub notifications: Vec<Rule>,
     /// What is invoked again and again.
     pub schedules: Vec<Schedule>,
     /// What is deployed and does not run here, by logical id and type.
@@ -134,6 +141,8 @@ impl Template {
                 topics: Vec::new(),
                 subscriptions: Vec::new(),
                 stream_mappings: Vec::new(),
+                queue_mappings: Vec::new(),
+                notifications: Vec::new(),
                 schedules: Vec::new(),
                 not_local: Vec::new(),
                 document,
@@ -189,6 +198,9 @@ impl Template {
                 self.not_local.push(format!("{id} (DynamoDB TTL)"));
             }
         }
+        for (id, resource) in resources.iter().filter(|(_, resource)| type_of(resource) == "AWS::SQS::Queue") {
+            self.queues.push(messaging::read_queue(id, resource).with_context(|| format!("queue {id}"))?);
+        }
         for (id, resource) in resources {
             match type_of(resource) {
                 "AWS::Serverless::Function" => {
@@ -196,9 +208,6 @@ impl Template {
                 }
                 "AWS::S3::Bucket" => {
                     self.buckets.push(Bucket { logical_id: id.clone(), name: local_name(id) });
-                }
-                "AWS::SQS::Queue" => {
-                    self.queues.push(messaging::read_queue(id, resource).with_context(|| format!("queue {id}"))?);
                 }
                 "AWS::SNS::Topic" => {
                     self.topics.push(messaging::read_topic(id, resource).with_context(|| format!("topic {id}"))?);
@@ -209,7 +218,7 @@ impl Template {
                 },
                 // Whoever can reach these here may use them.
                 "AWS::SQS::QueuePolicy" | "AWS::SNS::TopicPolicy" => {}
-                "AWS::DynamoDB::Table" | "AWS::Serverless::HttpApi" => {}
+                "AWS::DynamoDB::Table" | "AWS::SQS::Queue" | "AWS::Serverless::HttpApi" => {}
                 other => self.not_local.push(format!("{id} ({})", other.strip_prefix("AWS::").unwrap_or(other))),
             }
         }
@@ -243,6 +252,20 @@ impl Template {
                 "DynamoDB" => {
                     let mapping = self.read_mapping(&function, name, properties);
                     self.stream_mappings.push(mapping.with_context(|| format!("event {name}"))?);
+                }
+                "SQS" => {
+                    let mapping = sources::read_queue_mapping(&self.queues, &function, name, properties);
+                    match mapping.with_context(|| format!("event {name}"))? {
+                        Some(mapping) => self.queue_mappings.push(mapping),
+                        None => self.not_local.push(format!("{id}.{name} (SQS)")),
+                    }
+                }
+                "S3" => {
+                    let rule = sources::read_notification(&function, resource, name, properties);
+                    match rule.with_context(|| format!("event {name}"))? {
+                        Some(rule) => self.notifications.push(rule),
+                        None => self.not_local.push(format!("{id}.{name} (S3)")),
+                    }
                 }
                 kind @ ("Schedule" | "ScheduleV2") => {
                     let schedule = messaging::read_schedule(format!("{id}.{name}"), &function.binary, properties);

@@ -21,7 +21,10 @@ fn scope(template: &Template) -> Scope {
 fn the_deployed_functions_get_their_environment() {
     let template = Template::parse(BUILT_IN, "test").unwrap();
     let binaries: Vec<_> = template.functions.iter().map(|function| function.binary.as_str()).collect();
-    assert_eq!(binaries, ["command-api", "data-sync", "event-relay", "query-api", "reconcile"]);
+    assert_eq!(
+        binaries,
+        ["command-api", "data-sync", "event-relay", "import-splitter", "import-worker", "query-api", "reconcile"]
+    );
 
     let query_api = template.function("QueryApi").unwrap();
     assert_eq!(query_api.timeout, Duration::from_secs(15), "from the globals");
@@ -73,6 +76,9 @@ fn what_cannot_run_here_is_named() {
         "EventRelayLogs (Logs::LogGroup)",
         "EventRelayPassedOver (Logs::MetricFilter)",
         "EventRelayPassedOverAlarm (CloudWatch::Alarm)",
+        "ImportRowsAgeAlarm (CloudWatch::Alarm)",
+        "ImportRowsFailuresAlarm (CloudWatch::Alarm)",
+        "ImportSplitterFailuresAlarm (CloudWatch::Alarm)",
         "ReconcileDrift (Logs::MetricFilter)",
         "ReconcileDriftAlarm (CloudWatch::Alarm)",
         "ReconcileErrorsAlarm (CloudWatch::Alarm)",

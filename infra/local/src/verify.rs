@@ -126,7 +126,7 @@ impl Opened {
         match (DataDir::take(data_dir, Use::Command("verify")), record) {
             (Ok(dir), _) => {
                 let dynamo = LocalDynamo::start(DynamoAt::File(ledger_file(data_dir))).await?;
-                Ok(Self::Here(dynamo, start_s3(data_dir, template).await?, dir))
+                Ok(Self::Here(dynamo, start_s3(data_dir, template).await?.0, dir))
             }
             (Err(_), Some(record)) => Ok(Self::OfHost(record)),
             (Err(in_use), None) => Err(in_use),

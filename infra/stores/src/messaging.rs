@@ -16,24 +16,30 @@ use winterbaume_core::auth::extract_service_from_headers;
 use winterbaume_core::{MockRequest, MockResponse, MockService, default_account_id};
 use winterbaume_sns::{InMemorySnsBackend, SnsBackend, SnsService};
 use winterbaume_sqs::types::MessageAttribute;
-use winterbaume_sqs::{InMemorySqsBackend, SqsBackend, SqsService};
+use winterbaume_sqs::{SqsBackend, SqsService};
 
+use backend::FairBackend;
 use pattern::EventPattern;
 
+mod backend;
+mod fair;
+mod messages;
 pub(crate) mod pattern;
 mod publish;
+mod requests;
 
 /// The region of every queue and topic.
 const REGION: &str = "us-east-1";
 
-/// More than any request to SNS or SQS may have, in bytes.
-const BODY_LIMIT: usize = 4 * 1024 * 1024;
+/// More than any request to SNS or SQS may have, in bytes: a message of 1 MiB, however JSON spells it.
+const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
 /// How long [`LocalMessaging::stop`] waits for requests under way, such as a long poll.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// SNS and SQS in this process, served over their real HTTP APIs on one loopback port. What is
-/// published to a topic is delivered to the queues that subscribe to it before it is answered.
+/// published to a topic is delivered to the queues that subscribe to it before it is answered. Queues are fair
+/// between the groups of their messages.
 ///
 /// Queues and topics are kept in memory: they are gone when it stops.
 pub struct LocalMessaging {
@@ -63,10 +69,31 @@ pub struct QueueMessage {
     pub receive_count: u32,
     /// By which it is deleted.
     pub receipt_handle: String,
+    /// Its `MessageGroupId`: the queue is fair between groups.
+    pub group: Option<String>,
+}
+
+/// How many messages a queue holds, by what can be done with them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// Can be received.
+    pub visible: u64,
+    /// Were received, and not deleted yet.
+    pub in_flight: u64,
+    /// Can be received later.
+    pub delayed: u64,
+}
+
+impl QueueDepth {
+    /// All of them.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.visible + self.in_flight + self.delayed
+    }
 }
 
 struct Shared {
-    sqs: Arc<dyn SqsBackend>,
+    sqs: Arc<FairBackend>,
     sns: Arc<dyn SnsBackend>,
     sqs_service: SqsService,
     sns_service: SnsService,
@@ -78,10 +105,10 @@ impl LocalMessaging {
     /// # Errors
     /// If no loopback port is free.
     pub async fn start() -> anyhow::Result<Self> {
-        let sqs: Arc<dyn SqsBackend> = Arc::new(InMemorySqsBackend::new());
+        let sqs = Arc::new(FairBackend::default());
         let sns: Arc<dyn SnsBackend> = Arc::new(InMemorySnsBackend::new());
         let (sqs_service, sns_service) =
-            (SqsService::with_backend(Arc::clone(&sqs)), SnsService::with_backend(Arc::clone(&sns)));
+            (SqsService::with_backend(Arc::<FairBackend>::clone(&sqs)), SnsService::with_backend(Arc::clone(&sns)));
         let shared = Arc::new(Shared { sqs, sns, sqs_service, sns_service });
         let listener = TcpListener::bind("127.0.0.1:0").await.context("a port for SNS and SQS")?;
         let endpoint = format!("http://{}", listener.local_addr()?);
@@ -202,15 +229,15 @@ impl Queues {
     /// # Errors
     /// If there is no such queue.
     pub async fn receive(&self, queue: &str, max: usize) -> anyhow::Result<Vec<QueueMessage>> {
-        let (account, region) = scope();
-        let received = self.0.sqs.receive_messages(account, region, queue.to_owned(), max, None).await;
+        let received = self.0.sqs.receive(scope(), queue, max, None).await;
         let received = received.map_err(|error| anyhow!("the queue {queue} cannot be read: {error}"))?;
         let text = |(name, value): (String, MessageAttribute)| Some((name, value.string_value?));
-        let read = received.into_iter().map(|message| QueueMessage {
-            body: message.body,
-            attributes: message.message_attributes.into_iter().filter_map(text).collect(),
-            receive_count: message.approximate_receive_count,
-            receipt_handle: message.receipt_handle.unwrap_or_default(),
+        let read = received.into_iter().map(|held| QueueMessage {
+            body: held.message.body,
+            attributes: held.message.message_attributes.into_iter().filter_map(text).collect(),
+            receive_count: held.message.approximate_receive_count,
+            receipt_handle: held.message.receipt_handle.unwrap_or_default(),
+            group: held.group,
         });
         Ok(read.collect())
     }
@@ -230,12 +257,26 @@ impl Queues {
     /// # Errors
     /// If there is no such queue.
     pub async fn depth(&self, queue: &str) -> anyhow::Result<u64> {
+        Ok(self.depths(queue).await?.total())
+    }
+
+    /// How many messages a queue holds, by what can be done with them.
+    ///
+    /// # Errors
+    /// If there is no such queue.
+    pub async fn depths(&self, queue: &str) -> anyhow::Result<QueueDepth> {
         let (account, region) = scope();
         let attributes = self.0.sqs.get_queue_attributes(account, region, queue.to_owned()).await;
         let attributes = attributes.map_err(|error| anyhow!("the queue {queue} cannot be read: {error}"))?;
-        let counts = ["", "NotVisible", "Delayed"].map(|kind| format!("ApproximateNumberOfMessages{kind}"));
-        Ok(counts.iter().filter_map(|name| attributes.get(name)?.parse::<u64>().ok()).sum())
+        let count = |kind: &str| attributes.get(&format!("ApproximateNumberOfMessages{kind}"))?.parse().ok();
+        let [visible, in_flight, delayed] = ["", "NotVisible", "Delayed"].map(|kind| count(kind).unwrap_or(0));
+        Ok(QueueDepth { visible, in_flight, delayed })
     }
+}
+
+/// Whether every character is one of XML's, which are those that queues carry.
+fn queues_take(text: &str) -> bool {
+    text.chars().all(|c| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..))
 }
 
 /// The account and the region of everything here.
@@ -251,8 +292,8 @@ impl Shared {
         };
         let attributes = message.attributes.iter().map(attribute).collect();
         let (account, region) = scope();
-        let body = message.body.clone();
-        let sent = self.sqs.send_message(account, region, queue.to_owned(), body, None, attributes, None, None);
+        let (body, group) = (message.body.clone(), message.group.clone());
+        let sent = self.sqs.send_message(account, region, queue.to_owned(), body, None, attributes, group, None);
         sent.await.map_err(|error| anyhow!("{queue} takes no message: {error}"))?;
         Ok(())
     }
@@ -266,7 +307,13 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let request =
         MockRequest { method: head.method.to_string(), uri: head.uri.to_string(), headers: head.headers, body };
     let answer = match service.as_str() {
-        "sqs" => shared.sqs_service.handle(request).await,
+        "sqs" => {
+            let target = request.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+            match requests::answer(&shared, target.unwrap_or_default(), &request.body).await {
+                Some(answer) => answer,
+                None => shared.sqs_service.handle(request).await,
+            }
+        }
         "sns" => match publish::publish(&shared, &request.body).await {
             Some(answer) => answer,
             None => shared.sns_service.handle(request).await,
@@ -276,6 +323,10 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, answer.headers, answer.body).into_response()
 }
+
+#[cfg(test)]
+#[path = "messaging/queue_tests.rs"]
+mod queue_tests;
 
 #[cfg(test)]
 #[path = "messaging_tests.rs"]

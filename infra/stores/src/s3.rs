@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -11,6 +12,11 @@ use s3s_fs::FileSystem;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
+
+pub use told::{CreatedObject, ObjectListener};
+use told::{Nobody, Told};
+
+mod told;
 
 /// The access key and the secret key that requests and presigned URLs are signed with.
 const KEY: &str = "local";
@@ -37,9 +43,18 @@ impl LocalS3 {
     /// # Errors
     /// If the folder cannot be used, or no loopback port is free.
     pub async fn start(folder: &Path) -> anyhow::Result<Self> {
+        Self::start_with(folder, Arc::new(Nobody)).await
+    }
+
+    /// As [`start`](Self::start), with somebody who is told of every object that is created, by a put, a copy,
+    /// a multipart upload or a presigned URL.
+    ///
+    /// # Errors
+    /// If the folder cannot be used, or no loopback port is free.
+    pub async fn start_with(folder: &Path, listener: Arc<dyn ObjectListener>) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("the folder {}", folder.display()))?;
         let files = FileSystem::new(folder).map_err(|error| anyhow!("S3 in {}: {error:?}", folder.display()))?;
-        let mut service = S3ServiceBuilder::new(files);
+        let mut service = S3ServiceBuilder::new(Told { files, listener });
         service.set_auth(SimpleAuth::from_single(KEY, KEY));
         let listener = TcpListener::bind("127.0.0.1:0").await.context("a port for S3")?;
         let endpoint = format!("http://{}", listener.local_addr()?);

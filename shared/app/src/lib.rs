@@ -6,6 +6,7 @@
 
 mod commands;
 mod environment;
+mod imports;
 mod large_states;
 mod projector;
 mod queries;
@@ -22,6 +23,10 @@ pub use commands::{
     VersionSource,
 };
 pub use environment::Environment;
+pub use imports::{
+    ChunkSource, ChunkWorked, ErrorPage, ErrorPlace, FailedRows, FileChunks, ImportError, ImportRequest, ImportSource,
+    ImportStatus, ImportWorker, Imports, NewImport, RowErrors, SourceError, Split, Splitter, import_of, source_key,
+};
 pub use large_states::{LARGE_STATE_LIMIT, LARGE_STATES_AT_ONCE, LargeStates, WithLargeStates};
 pub use projector::{BadRecord, InTime, Projection, ProjectionReport, Projector, ReadModelReport, Refused};
 pub use queries::{KeyListRequest, ListRequest, MinVersions, ParameterProblem, Queries, QueryError};

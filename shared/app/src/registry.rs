@@ -9,6 +9,9 @@ pub enum RegistryError {
     /// Its type is not a valid one.
     #[error(transparent)]
     Type(#[from] KeyError),
+    /// Its type begins the keys of something else in the ledger table.
+    #[error("{0} is the type of no domain: imports have its keys")]
+    Reserved(&'static str),
     /// It has delta projections, which take in every version, and lets versions expire. A projection
     /// that is made again, or was away for longer than versions stay, would count wrongly for good.
     #[error("{resource} has delta projections and lets versions expire: its delta projections need all of them")]
@@ -39,6 +42,9 @@ impl Registry {
     /// [`RegistryError`] if it cannot be served.
     pub fn with<D: Domain>(mut self) -> Result<Self, RegistryError> {
         let domain = erase::<D>()?;
+        if D::TYPE == "IMPORT" {
+            return Err(RegistryError::Reserved(D::TYPE));
+        }
         if domain.retention_days().is_some() && !domain.deltas().is_empty() {
             return Err(RegistryError::Forgets { resource: D::RESOURCE });
         }

@@ -1,4 +1,6 @@
-//! Content kept under its own hash, in S3: [`S3Blobs`].
+//! S3: content kept under its own hash, [`S3Blobs`], and files that callers bring, [`S3Objects`].
+
+mod objects;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
@@ -8,6 +10,8 @@ use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use ledgerline_kernel::ports::{BlobStore, StoreError};
 use ledgerline_kernel::{Hash, TenantCode};
+
+pub use objects::S3Objects;
 
 const STORE: &str = "the blob store";
 

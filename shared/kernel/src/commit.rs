@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::key::{percent_decoded, percent_encoded};
-use crate::{EntityKey, EntityType, Hash, KeyError, TenantCode, Timestamp, Version, VersionItem};
+use crate::{EntityKey, EntityType, Hash, ImportedRows, KeyError, TenantCode, Timestamp, Version, VersionItem};
 
 /// The most operations that one transaction takes (`TransactWriteItems`, "Constraints in Amazon
 /// DynamoDB").
@@ -13,7 +13,7 @@ pub const MAX_OPERATIONS: usize = 100;
 
 /// One unit of writing.
 ///
-/// A single version and nothing else is one conditional put; everything else one transaction.
+/// A single version, record or outcome and nothing else is one conditional put; everything else one transaction.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Commit {
     /// The new versions, each of another entity.
@@ -24,6 +24,8 @@ pub struct Commit {
     pub idempotency: Option<IdempotencyRecord>,
     /// Old versions that may be dropped from a time on.
     pub expiries: Vec<Expiry>,
+    /// What became of rows of an import, if they led to this.
+    pub imported: Option<ImportedRows>,
 }
 
 impl Commit {
@@ -36,7 +38,8 @@ impl Commit {
     /// How many operations it takes.
     #[must_use]
     pub fn operations(&self) -> usize {
-        self.versions.len() + self.claims.len() + usize::from(self.idempotency.is_some()) + self.expiries.len()
+        let records = usize::from(self.idempotency.is_some()) + usize::from(self.imported.is_some());
+        self.versions.len() + self.claims.len() + self.expiries.len() + records
     }
 }
 

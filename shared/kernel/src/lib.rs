@@ -15,6 +15,7 @@ mod decimal;
 mod delta;
 mod domain;
 mod entity;
+mod import;
 pub mod input;
 mod key;
 pub mod ports;
@@ -31,6 +32,10 @@ pub use decimal::{Decimal, DecimalError};
 pub use delta::{DeltaChange, DeltaProjection, DeltaStep, DeltaTable, DynDelta, SummarySpec, delta};
 pub use domain::{Action, Corrupt, Decision, Domain, DynDomain, Prepared, PreparedCommand, Undecided, erase};
 pub use entity::Entity;
+pub use import::{
+    FailedRow, ImportCounts, ImportFailure, ImportFormat, ImportId, ImportJob, ImportKey, ImportMode, ImportState,
+    ImportTotals, ImportedRows, RowContent, SplitProgress,
+};
 pub use key::{EntityKey, EntityType, KeyError, PartitionKey, SortKey, TenantCode, Version, VersionedKey};
 pub use stored_form::StoredValue;
 pub use table::{ColumnKind, ColumnSpec, TableSpec};

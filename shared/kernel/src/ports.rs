@@ -8,7 +8,10 @@ mod audit;
 mod blobs;
 mod bus;
 mod deltas;
+mod imports;
+mod objects;
 mod quarantine;
+mod queue;
 mod rebuild;
 mod resyncs;
 mod summaries;
@@ -16,15 +19,18 @@ mod summaries;
 use async_trait::async_trait;
 
 use crate::{
-    Claim, Commit, DynDomain, Entity, EntityKey, IdempotencyRecord, PartitionKey, SortKey, TenantCode, Timestamp,
-    Version, VersionItem,
+    Claim, Commit, DynDomain, Entity, EntityKey, IdempotencyRecord, ImportedRows, PartitionKey, SortKey, TenantCode,
+    Timestamp, Version, VersionItem,
 };
 
 pub use audit::{Digest, IndexPage, LedgerIndex, ReadModelAudit, SumsFound, VersionRef};
 pub use blobs::BlobStore;
 pub use bus::{BusMessage, EventBus};
 pub use deltas::{DeltaMove, DeltaPosition, DeltaSink};
+pub use imports::{ImportJobs, LedgerLookup};
+pub use objects::{ObjectHead, SourceObjects};
 pub use quarantine::{Poison, Quarantine, QuarantineQuery, Quarantined, STRIKES, Strike, Taken};
+pub use queue::{MessageQueue, QueueMessage};
 pub use rebuild::{
     Difference, LedgerSegments, RebuildError, Segment, SegmentPage, SegmentProgress, Switched, ViewRebuild,
 };
@@ -55,6 +61,9 @@ pub enum StoreError {
 /// Why a [`Commit`] was not written. Nothing of it was.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum CommitError {
+    /// The outcome of these rows of an import is there: somebody else has dealt with them.
+    #[error("rows from {} on of chunk {} of {} have an outcome", .0.first, .0.chunk, .0.import)]
+    Imported(Box<ImportedRows>),
     /// A version exists: somebody else's, or our own from an attempt whose answer was lost.
     #[error("version {} of {} exists", .0.version, .0.key)]
     Occupied(Box<VersionItem>),
@@ -117,12 +126,12 @@ pub trait LedgerRead: Send + Sync {
 #[async_trait]
 pub trait LedgerWrite: Send + Sync {
     /// Writes all of `commit` or nothing: each version on condition that it does not exist, each
-    /// claim that nobody else holds it, the idempotency record that no unexpired one has its key.
-    /// Where several conditions fail, the idempotency record is reported first, then versions, then
-    /// claims.
+    /// claim that nobody else holds it, the idempotency record that no unexpired one has its key, the
+    /// outcome of an import's rows that its place is free. Where several conditions fail, the outcome is
+    /// reported first, then the idempotency record, then versions, then claims.
     ///
-    /// A version of our own `command_id` that is there already, with the whole commit, counts as
-    /// written: the answer to an earlier attempt was lost.
+    /// A version or an outcome of our own `command_id` that is there already, with the whole commit,
+    /// counts as written: the answer to an earlier attempt was lost.
     async fn commit(&self, commit: &Commit, now: Timestamp) -> Result<(), CommitError>;
 
     /// What is remembered under an idempotency key, unless it has expired by `now`.
@@ -164,7 +173,8 @@ pub enum LedgerRow {
 #[async_trait]
 pub trait LedgerAudit: Send + Sync {
     /// A page of rows in no particular order, and where the next page begins (`None` at the end).
-    /// Begin with `None`. Idempotency records are left out: they come and go.
+    /// Begin with `None`. Idempotency records and what is kept of imports are left out: they come and
+    /// go.
     async fn rows(&self, from: Option<String>) -> Result<(Vec<LedgerRow>, Option<String>), StoreError>;
 }
 

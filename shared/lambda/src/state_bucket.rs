@@ -1,14 +1,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_sdk_s3::Client;
 use ledgerline_app::{LargeStates, Registry};
 use ledgerline_blobs_s3::S3Blobs;
 use ledgerline_kernel::ports::{BlobStore, StoreError};
 use ledgerline_kernel::{Hash, TenantCode};
 use tokio::sync::OnceCell;
 
-use crate::{Config, StartupError, sdk_config};
+use crate::{Config, StartupError, s3_client};
 
 const BUCKET: &str = "STATE_BUCKET";
 
@@ -59,14 +58,6 @@ impl BlobStore for StateBucket {
     }
 }
 
-/// An S3 client: [`sdk_config`] for `S3`. With an endpoint of its own, which has no names for buckets,
-/// it addresses them by path.
-pub async fn s3_client(config: &Config) -> Client {
-    let sdk = sdk_config(config, "S3").await;
-    let by_path = sdk.endpoint_url().is_some();
-    Client::from_conf(aws_sdk_s3::config::Builder::from(&sdk).force_path_style(by_path).build())
-}
-
 #[cfg(test)]
 mod tests {
     use ledgerline_testkit::tome::Tome;
@@ -89,26 +80,5 @@ mod tests {
         // Nor is what was large before taken for missing.
         let asked = bucket.get(&"acme".parse().unwrap(), &Hash::of("")).await;
         assert!(matches!(asked, Err(StoreError::Unavailable { reason, .. }) if reason.contains(BUCKET)));
-    }
-
-    #[tokio::test]
-    async fn only_an_endpoint_of_its_own_has_buckets_addressed_by_path() {
-        for (endpoint, by_path) in [(Some("http://127.0.0.1:9"), true), (None, false)] {
-            let config = Config::new(move |name| match name {
-                "AWS_ENDPOINT_URL_S3" => endpoint.map(str::to_owned),
-                "AWS_REGION" => Some("eu-west-1".to_owned()),
-                "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("local".to_owned()),
-                _ => None,
-            });
-            let client = Box::pin(s3_client(&config)).await;
-            let request = client.get_object().bucket("states").key("k");
-            let expiry = std::time::Duration::from_secs(1);
-            let presigning = aws_sdk_s3::presigning::PresigningConfig::expires_in(expiry).unwrap();
-            let presigned = request.presigned(presigning).await.unwrap();
-            let url = presigned.uri().split('?').next().unwrap().to_owned();
-            let expected =
-                if by_path { "http://127.0.0.1:9/states/k" } else { "https://states.s3.eu-west-1.amazonaws.com/k" };
-            assert_eq!(url, expected);
-        }
     }
 }

@@ -37,7 +37,7 @@ pub enum StreamChange {
 /// Why a record could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct BadRecord(String);
+pub struct BadRecord(pub(crate) String);
 
 /// Why a record tells of no version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -128,7 +128,7 @@ impl StreamRecord {
     }
 }
 
-fn text(raw: &RawValue) -> Option<String> {
+pub(crate) fn text(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
 }
 
@@ -136,7 +136,7 @@ fn text(raw: &RawValue) -> Option<String> {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchResponse {
-    /// One for each record. Lambda starts again at the lowest.
+    /// One for each record. Of a stream, Lambda starts again at the lowest; of a queue, it deletes all others.
     pub batch_item_failures: Vec<ItemFailure>,
 }
 
@@ -144,17 +144,19 @@ pub struct BatchResponse {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ItemFailure {
-    /// Its sequence number. Empty: Lambda takes the whole batch as failed.
+    /// Its sequence number, or the message's id. Empty: Lambda takes the whole batch as failed.
     pub item_identifier: String,
 }
 
 impl BatchResponse {
-    /// Asks for these records again; an unknown number asks for the whole batch.
+    /// Asks for these records again, by their numbers or ids; an unknown one asks for the whole batch.
     #[must_use]
-    pub fn failed<'a>(sequence_numbers: impl IntoIterator<Item = Option<&'a str>>) -> Self {
-        let failures = sequence_numbers.into_iter().map(|number| number.map(str::to_owned));
+    pub fn failed<'a>(identifiers: impl IntoIterator<Item = Option<&'a str>>) -> Self {
+        let failures = identifiers.into_iter().map(|identifier| identifier.map(str::to_owned));
         let batch_item_failures = match failures.collect::<Option<Vec<_>>>() {
-            Some(numbers) => numbers.into_iter().map(|item_identifier| ItemFailure { item_identifier }).collect(),
+            Some(identifiers) => {
+                identifiers.into_iter().map(|item_identifier| ItemFailure { item_identifier }).collect()
+            }
             None => vec![ItemFailure { item_identifier: String::new() }],
         };
         Self { batch_item_failures }

@@ -5,6 +5,7 @@ use ledgerline_kernel::ports::{LedgerAudit, LedgerRow, StoreError};
 use ledgerline_kernel::{Claim, EntityKey, KeyError, VersionedKey};
 
 use crate::errors::store_error;
+use crate::import_records::{IMPORT, is_import};
 use crate::ledger::{DynamoLedger, Item, STORE, read_cursor, write_cursor};
 use crate::records::{CLAIM, IDEMPOTENCY};
 
@@ -27,7 +28,7 @@ impl LedgerAudit for DynamoLedger {
     }
 }
 
-/// None for an idempotency record.
+/// None for an idempotency record, and for what is kept of an import.
 fn row(item: &Item) -> Option<LedgerRow> {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str);
     let (pk, sk) = (text("pk"), text("sk"));
@@ -35,6 +36,7 @@ fn row(item: &Item) -> Option<LedgerRow> {
     let read = match text("kind") {
         // A version that merely says so must not hide.
         IDEMPOTENCY if pk.starts_with("IDEMPOTENCY#") && sk == IDEMPOTENCY => return None,
+        IMPORT if is_import(pk, sk) => return None,
         "version" => version(pk, sk),
         CLAIM if sk == CLAIM => claim(pk, text("holderId")),
         kind => return Some(unreadable(format!("no row of the kind {kind:?} has this key"))),

@@ -5,15 +5,17 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::CancellationReason;
 use ledgerline_kernel::ports::{CommitError, StoreError};
-use ledgerline_kernel::{ClaimChange, Expiry, IdempotencyRecord, VersionItem};
+use ledgerline_kernel::{ClaimChange, Expiry, IdempotencyRecord, ImportedRows, VersionItem};
 
 use crate::errors::{condition_failed, store_error};
+use crate::import_records::rows;
 use crate::ledger::{Item, STORE, read, rejected};
 use crate::records::{claim_holder, idempotency_record};
 
 /// What one operation of a transaction writes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Part<'a> {
+    Imported(&'a ImportedRows),
     Idempotency(&'a IdempotencyRecord),
     Version(&'a VersionItem),
     Claim(&'a ClaimChange),
@@ -40,6 +42,9 @@ pub(crate) fn of_put(part: Part<'_>, error: SdkError<PutItemError>) -> Verdict {
     };
     match (&stored, part) {
         (CommitError::Occupied(stored), Part::Version(ours)) if stored.command_id == ours.command_id => {
+            Verdict::Written
+        }
+        (CommitError::Imported(stored), Part::Imported(ours)) if stored.command_id == ours.command_id => {
             Verdict::Written
         }
         // Nothing but the record itself was to be written, and it is there.
@@ -88,14 +93,19 @@ fn of_reasons(parts: &[Part<'_>], reasons: Vec<CancellationReason>) -> Verdict {
     Verdict::Failed(rejected("a transaction was cancelled for no reason").into())
 }
 
-/// Whether an earlier attempt got through, and only its answer was lost: versions of our command
-/// exist, and nobody else's. All parts were written with them.
+/// Whether an earlier attempt got through, and only its answer was lost: versions, or the outcome, of
+/// our command exist, and nobody else's. All parts were written with them.
 fn is_ours(parts: &[Part<'_>], reasons: &[CancellationReason]) -> bool {
     let mut ours = false;
     for (part, reason) in parts.iter().zip(reasons) {
-        if let (Part::Version(version), Some("ConditionalCheckFailed")) = (part, reason.code()) {
+        let command_id = match part {
+            Part::Version(version) => &version.command_id,
+            Part::Imported(rows) => &rows.command_id,
+            Part::Idempotency(_) | Part::Claim(_) | Part::Expiry(_) => continue,
+        };
+        if reason.code() == Some("ConditionalCheckFailed") {
             let writer = reason.item().and_then(|item| item.get("commandId")?.as_s().ok());
-            if writer != Some(&version.command_id) {
+            if writer != Some(command_id) {
                 return false;
             }
             ours = true;
@@ -113,6 +123,7 @@ fn refused(part: Part<'_>, item: Option<Item>) -> CommitError {
         };
     };
     let read = match part {
+        Part::Imported(_) => rows(item).map(|stored| CommitError::Imported(Box::new(stored))),
         Part::Idempotency(record) => idempotency_record(&record.tenant, &record.key, item)
             .map(|stored| CommitError::Remembered(Box::new(stored))),
         Part::Version(_) => read(item).map(|stored| CommitError::Occupied(Box::new(stored))),
@@ -127,6 +138,7 @@ fn refused(part: Part<'_>, item: Option<Item>) -> CommitError {
 impl std::fmt::Display for Part<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Imported(rows) => write!(f, "row {} of chunk {} of {}", rows.first, rows.chunk, rows.import),
             Self::Idempotency(record) => write!(f, "the idempotency key {:?}", record.key),
             Self::Version(item) => write!(f, "version {} of {}", item.version, item.key),
             Self::Claim(change) => write!(f, "the claim on {}", change.claim()),

@@ -6,11 +6,12 @@ use aws_sdk_dynamodb::types::error::{
     ProvisionedThroughputExceededException, RequestLimitExceeded, ResourceNotFoundException, ThrottlingException,
     TransactionCanceledException, TransactionInProgressException,
 };
-use ledgerline_kernel::{Claim, EntityKey, Hash, Produced};
+use ledgerline_kernel::{Claim, EntityKey, Hash, ImportCounts, ImportKey, Produced};
 use ledgerline_testkit::{fork_of, noon, note_key, version_items};
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 
 use super::*;
+use crate::import_records::rows_item;
 use crate::records::{claim_item, idempotency_item};
 
 /// What a commit of everything there is writes, and what stands in its way.
@@ -295,4 +296,49 @@ fn every_error_of_a_single_put_has_its_verdict() {
         let code = error.code().map(str::to_owned);
         assert_eq!(told(&of_put(part, answer(error))), expected, "{code:?} at {part}");
     }
+}
+
+/// Before all others, unless it is our own: then all of it was written.
+#[test]
+fn a_taken_place_of_an_outcome_has_its_verdict() {
+    let case = case();
+    let rows = ImportedRows {
+        import: ImportKey { tenant: case.record.tenant.clone(), id: "01KAGZ6Q3V8X4T5N7M9P0R2S1W".parse().unwrap() },
+        chunk: 1,
+        first: 45,
+        rows: 1,
+        counts: ImportCounts { created: 1, ..ImportCounts::default() },
+        file: None,
+        columns: vec![],
+        failures: vec![],
+        written: vec![],
+        shown: false,
+        command_id: case.version.command_id.clone(),
+        at: noon(),
+        expires_at: noon(),
+    };
+    let others = ImportedRows { command_id: "another".to_owned(), ..rows.clone() };
+    let parts = [Part::Imported(&rows), Part::Version(&case.version), Part::Claim(&case.change)];
+    let held = |rows: &ImportedRows| failed(Some(rows_item(rows).unwrap()));
+    let version = |item: &VersionItem| failed(Some(to_item(item).unwrap()));
+    let (ok, conflict) = (|| reason("None"), || reason("TransactionConflict"));
+    let imported = Verdict::Failed(CommitError::Imported(Box::new(others.clone())));
+    let occupied = Verdict::Failed(CommitError::Occupied(Box::new(case.theirs.clone())));
+    let again = Verdict::Again(CommitError::Contended);
+    let table = [
+        ("ours", [held(&rows), version(&case.version), ok()], Verdict::Written),
+        ("ours, of which the version has gone", [held(&rows), ok(), conflict()], Verdict::Written),
+        ("another's, before its version", [held(&others), version(&case.theirs), conflict()], imported),
+        ("free, but not the version", [ok(), version(&case.theirs), ok()], occupied),
+        ("in conflict", [conflict(), version(&case.theirs), ok()], again),
+    ];
+    for (name, reasons, expected) in table {
+        assert_eq!(of_reasons(&parts, reasons.to_vec()), expected, "{name}");
+    }
+    let put = |held: &ImportedRows| {
+        let refused = ConditionalCheckFailedException::builder().set_item(Some(rows_item(held).unwrap())).build();
+        of_put(Part::Imported(&rows), answer(PutItemError::ConditionalCheckFailedException(refused)))
+    };
+    assert_eq!(put(&rows), Verdict::Written);
+    assert_eq!(put(&others), Verdict::Failed(CommitError::Imported(Box::new(others.clone()))));
 }

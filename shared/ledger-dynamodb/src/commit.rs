@@ -10,12 +10,13 @@ use aws_sdk_dynamodb::types::{
 };
 use ledgerline_kernel::ports::{CommitError, LedgerWrite, StoreError};
 use ledgerline_kernel::{
-    Claim, ClaimChange, Commit, EntityKey, Expiry, Hash, IdempotencyRecord, MAX_OPERATIONS, TenantCode, Timestamp,
-    Version, VersionItem,
+    Claim, ClaimChange, Commit, EntityKey, Expiry, Hash, IdempotencyRecord, ImportedRows, MAX_OPERATIONS, TenantCode,
+    Timestamp, Version,
 };
 
 use crate::cancellation::{Part, Verdict, of_put, of_transaction};
 use crate::errors::store_error;
+use crate::import_records::rows_item;
 use crate::item_size::{KEY_LIMIT, LIMIT, TRANSACTION_LIMIT, item_size};
 use crate::ledger::{DynamoLedger, Item, STORE, rejected, text};
 use crate::records::{
@@ -24,7 +25,7 @@ use crate::records::{
 
 /// How often a commit is sent that others get in the way of. The SDK retries throttled requests, but
 /// no cancelled transaction.
-const ATTEMPTS: u32 = 6;
+pub(crate) const ATTEMPTS: u32 = 6;
 
 /// The longest wait before the second attempt; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(25);
@@ -37,7 +38,7 @@ impl LedgerWrite for DynamoLedger {
         loop {
             let verdict = match *parts {
                 [] => Verdict::Written,
-                [part @ (Part::Version(_) | Part::Idempotency(_))] => self.put(part, now).await?,
+                [part @ (Part::Version(_) | Part::Idempotency(_) | Part::Imported(_))] => self.put(part, now).await?,
                 _ => self.transact(commit, &parts, now).await?,
             };
             match verdict {
@@ -77,8 +78,9 @@ impl LedgerWrite for DynamoLedger {
 impl DynamoLedger {
     async fn put(&self, part: Part<'_>, now: Timestamp) -> Result<Verdict, CommitError> {
         let put = match part {
-            Part::Version(item) => self.version_put(item)?,
+            Part::Version(item) => self.new_item_put(version_item(item))?,
             Part::Idempotency(record) => self.idempotency_put(record, now)?,
+            Part::Imported(rows) => self.new_item_put(rows_item(rows)?)?,
             Part::Claim(_) | Part::Expiry(_) => return Err(rejected("not an item of its own").into()),
         };
         measured(&put.item)?;
@@ -113,7 +115,8 @@ impl DynamoLedger {
         let operation = TransactWriteItem::builder();
         let operation = match part {
             Part::Idempotency(record) => operation.put(self.idempotency_put(record, now)?),
-            Part::Version(item) => operation.put(self.version_put(item)?),
+            Part::Imported(rows) => operation.put(self.new_item_put(rows_item(rows)?)?),
+            Part::Version(item) => operation.put(self.new_item_put(version_item(item))?),
             Part::Claim(ClaimChange::Take(claim, holder)) => operation.put(self.claim_put(claim, holder, None)?),
             Part::Claim(ClaimChange::Transfer { claim, from, to }) => {
                 operation.put(self.claim_put(claim, to, Some(from))?)
@@ -124,10 +127,11 @@ impl DynamoLedger {
         Ok(operation.build())
     }
 
-    fn version_put(&self, item: &VersionItem) -> Result<Put, StoreError> {
+    /// An item in a place that nothing else is in: a version, an outcome.
+    fn new_item_put(&self, item: Item) -> Result<Put, StoreError> {
         Put::builder()
             .table_name(&self.table)
-            .set_item(Some(version_item(item)))
+            .set_item(Some(item))
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
@@ -193,11 +197,12 @@ fn parts(commit: &Commit) -> Result<Vec<Part<'_>>, CommitError> {
     if operations > MAX_OPERATIONS {
         return Err(CommitError::TooMany { operations, limit: MAX_OPERATIONS });
     }
+    let imported = commit.imported.iter().map(Part::Imported);
     let idempotency = commit.idempotency.iter().map(Part::Idempotency);
     let versions = commit.versions.iter().map(Part::Version);
     let claims = commit.claims.iter().map(Part::Claim);
-    let parts: Vec<_> =
-        idempotency.chain(versions).chain(claims).chain(commit.expiries.iter().map(Part::Expiry)).collect();
+    let expiries = commit.expiries.iter().map(Part::Expiry);
+    let parts: Vec<_> = imported.chain(idempotency).chain(versions).chain(claims).chain(expiries).collect();
     // The key of a version always fits, and a single one is in nobody's way.
     if let [Part::Version(_)] = *parts {
         return Ok(parts);
@@ -214,6 +219,7 @@ fn parts(commit: &Commit) -> Result<Vec<Part<'_>>, CommitError> {
 /// What tells the item that a part writes from those of the others.
 #[derive(PartialEq, Eq, Hash)]
 enum Place<'a> {
+    Imported,
     Idempotency,
     Version(&'a EntityKey, Version),
     Claim(&'a Claim),
@@ -221,6 +227,7 @@ enum Place<'a> {
 
 fn place(part: Part<'_>) -> Place<'_> {
     match part {
+        Part::Imported(_) => Place::Imported,
         Part::Idempotency(_) => Place::Idempotency,
         Part::Version(item) => Place::Version(&item.key, item.version),
         Part::Claim(change) => Place::Claim(change.claim()),
@@ -244,6 +251,9 @@ fn request_token(commit: &Commit, now: Timestamp) -> Option<String> {
     if commit.idempotency.is_some() || !commit.expiries.is_empty() {
         content.push_str(&format!("\n{:?} {:?}", commit.idempotency, commit.expiries));
     }
+    if let Some(rows) = &commit.imported {
+        push_rows(rows, &mut content);
+    }
     // At most 36 characters are taken.
     Hash::of(&content).as_str().get(..36).map(str::to_owned)
 }
@@ -256,6 +266,11 @@ fn push_change(change: &ClaimChange, content: &mut String) {
         ClaimChange::Transfer { from, .. } => content.extend(["\ntransfer from ", &from.to_string()]),
     }
     content.extend(["\n", &change.claim().pk(), "\n", &change.holder().to_string()]);
+}
+
+/// What tells an outcome from every other: others may come with the same versions.
+fn push_rows(rows: &ImportedRows, content: &mut String) {
+    content.push_str(&format!("\n{rows:?}"));
 }
 
 /// The bytes of an operation's items, none of which is larger than DynamoDB takes.
@@ -281,7 +296,7 @@ fn fits(bytes: usize, limit: usize) -> Result<(), CommitError> {
 }
 
 /// Any time up to a bound that doubles with each attempt ("full jitter").
-fn wait(attempt: u32) -> Duration {
+pub(crate) fn wait(attempt: u32) -> Duration {
     FIRST_WAIT.mul_f64(fastrand::f64()) * (1 << (attempt - 1).min(16))
 }
 

@@ -7,12 +7,12 @@ use std::task::Poll;
 use async_trait::async_trait;
 use ledgerline_kernel::ports::{CommitError, LedgerAudit, LedgerRead, LedgerRow, LedgerScan, LedgerWrite, StoreError};
 use ledgerline_kernel::{
-    Claim, ClaimChange, Commit, EntityKey, IdempotencyRecord, MAX_OPERATIONS, TenantCode, Timestamp, Version,
-    VersionItem,
+    Claim, ClaimChange, Commit, EntityKey, IdempotencyRecord, ImportJob, ImportKey, ImportedRows, MAX_OPERATIONS,
+    TenantCode, Timestamp, Version, VersionItem,
 };
 use serde::Serialize;
 
-const STORE: &str = "the memory ledger";
+pub(crate) const STORE: &str = "the memory ledger";
 
 /// A ledger in memory. Clones share it.
 ///
@@ -35,10 +35,12 @@ struct Inner {
 
 /// What is stored, behind one lock: a commit sees and changes all of it at once.
 #[derive(Default)]
-struct Table {
-    versions: BTreeMap<(EntityKey, Version), VersionItem>,
-    claims: BTreeMap<Claim, EntityKey>,
+pub(crate) struct Table {
+    pub(crate) versions: BTreeMap<(EntityKey, Version), VersionItem>,
+    pub(crate) claims: BTreeMap<Claim, EntityKey>,
     records: BTreeMap<String, IdempotencyRecord>,
+    pub(crate) jobs: BTreeMap<ImportKey, ImportJob>,
+    pub(crate) outcomes: BTreeMap<(ImportKey, u32, u32), ImportedRows>,
 }
 
 enum Disturbance {
@@ -120,11 +122,11 @@ impl MemoryLedger {
         lock(&self.inner.disturbances).push_back(disturbance);
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    pub(crate) fn table(&self) -> MutexGuard<'_, Table> {
         lock(&self.inner.table)
     }
 
-    fn count_read(&self) {
+    pub(crate) fn count_read(&self) {
         self.inner.reads.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -168,7 +170,8 @@ fn is_sendable(commit: &Commit) -> Result<(), CommitError> {
     let versions = commit.versions.iter().map(size);
     let claims = commit.claims.iter().map(|change| change.claim().pk().len());
     let mut total = 0;
-    for bytes in versions.chain(claims).chain(commit.idempotency.iter().map(size)) {
+    let rows = commit.imported.iter().map(|rows| size(&rows.failures) + size(&rows.columns) + size(&rows.written));
+    for bytes in versions.chain(claims).chain(commit.idempotency.iter().map(size)).chain(rows) {
         fits(bytes, MemoryLedger::LIMIT)?;
         total += bytes;
     }
@@ -187,6 +190,9 @@ impl Table {
     /// Whether all of it was written before, by the same command.
     fn has(&self, commit: &Commit) -> bool {
         let stored = |item: &VersionItem| self.versions.get(&(item.key.clone(), item.version));
+        if let Some(rows) = &commit.imported {
+            return self.outcomes.get(&place_of(rows)).is_some_and(|held| held.command_id == rows.command_id);
+        }
         if commit.versions.is_empty() {
             let alone = commit.claims.is_empty() && commit.expiries.is_empty();
             let record = commit.idempotency.as_ref();
@@ -196,6 +202,9 @@ impl Table {
     }
 
     fn check(&self, commit: &Commit, now: Timestamp) -> Result<(), CommitError> {
+        if let Some(held) = commit.imported.as_ref().and_then(|rows| self.outcomes.get(&place_of(rows))) {
+            return Err(CommitError::Imported(Box::new(held.clone())));
+        }
         if let Some(record) = &commit.idempotency
             && let Some(stored) = self.records.get(&record.pk()).filter(|stored| stored.expires_at > now)
         {
@@ -241,6 +250,9 @@ impl Table {
         if let Some(record) = &commit.idempotency {
             self.records.insert(record.pk(), record.clone());
         }
+        if let Some(rows) = &commit.imported {
+            self.outcomes.insert(place_of(rows), rows.clone());
+        }
         for expiry in &commit.expiries {
             if let Some(item) = self.versions.get_mut(&(expiry.key.clone(), expiry.version)) {
                 let moment = expiry.at.as_datetime();
@@ -250,8 +262,12 @@ impl Table {
     }
 }
 
+fn place_of(rows: &ImportedRows) -> (ImportKey, u32, u32) {
+    (rows.import.clone(), rows.chunk, rows.first)
+}
+
 /// Lets others run first, as a call over a network does: what is begun together is interleaved.
-async fn give_way() {
+pub(crate) async fn give_way() {
     let mut gave_way = false;
     poll_fn(|context| {
         if std::mem::replace(&mut gave_way, true) {

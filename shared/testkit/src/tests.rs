@@ -11,6 +11,7 @@ mod memory_ledger_keeps_the_contract {
     }
     crate::ledger_contract!(open);
     crate::index_contract!(open);
+    crate::imports_contract!(open);
 }
 
 mod memory_blobs_keep_the_contract {
@@ -25,6 +26,20 @@ mod memory_bus_keeps_the_contract {
         (crate::MemoryBus::default(), ())
     }
     crate::bus_contract!(open);
+}
+
+mod memory_queue_keeps_the_contract {
+    async fn open() -> (crate::MemoryQueue, ()) {
+        (crate::MemoryQueue::default(), ())
+    }
+    crate::queue_contract!(open);
+}
+
+mod memory_objects_keep_the_contract {
+    async fn open() -> (crate::MemoryObjects, ()) {
+        (crate::MemoryObjects::default(), ())
+    }
+    crate::objects_contract!(open);
 }
 
 mod memory_deltas_keep_the_contract {

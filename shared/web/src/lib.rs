@@ -13,6 +13,7 @@ mod bulk;
 mod claims;
 mod commands;
 mod cursor;
+mod imports;
 mod jwks;
 mod min_version;
 mod parameters;

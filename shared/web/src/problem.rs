@@ -9,9 +9,9 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
-use ledgerline_app::{CommandError, FailedEntry, ParameterProblem, QueryError, VersionSource};
+use ledgerline_app::{CommandError, FailedEntry, ImportError, ParameterProblem, QueryError, VersionSource};
 use ledgerline_kernel::Version;
-use ledgerline_kernel::input::{InputError, MAX_PROBLEMS, Problem as FieldProblem, echoed};
+use ledgerline_kernel::input::{MAX_PROBLEMS, Problem as FieldProblem, echoed};
 use ledgerline_kernel::ports::StoreError;
 use serde::Serialize;
 
@@ -25,6 +25,7 @@ pub(crate) enum ApiError {
     Command(CommandError),
     Entry(FailedEntry),
     Query(QueryError),
+    Import(ImportError),
 }
 
 /// What is wrong with a request before a use case sees it, or around one.
@@ -67,7 +68,14 @@ macro_rules! api_error_from {
         }
     )*};
 }
-api_error_from!(Auth(AuthError), Request(RequestError), Command(CommandError), Entry(FailedEntry), Query(QueryError));
+api_error_from!(
+    Auth(AuthError),
+    Request(RequestError),
+    Command(CommandError),
+    Entry(FailedEntry),
+    Query(QueryError),
+    Import(ImportError)
+);
 
 impl IntoResponse for ApiError {
     /// The status and headers; the body waits for [`crate::respond::finish`], which knows the
@@ -128,17 +136,12 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", detail)
     }
 
-    fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
+    fn malformed(detail: &'static str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "MALFORMED_BODY", detail)
     }
 
     fn invalid(code: &'static str, detail: &'static str, errors: Vec<FieldProblem>) -> Self {
         Self { errors, ..Self::new(StatusCode::BAD_REQUEST, code, detail) }
-    }
-
-    fn invalid_field(path: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
-        let problem = FieldProblem { path: path.into(), code, message: message.into() };
-        Self::invalid("VALIDATION_ERROR", "the body has problems", vec![problem])
     }
 
     /// As of a body's fields, so many are named and no more, and only the beginning of a long name.
@@ -216,6 +219,7 @@ impl From<ApiError> for Problem {
             ApiError::Command(error) => (&error).into(),
             ApiError::Entry(failed) => failed.into(),
             ApiError::Query(error) => error.into(),
+            ApiError::Import(error) => error.into(),
         }
     }
 }
@@ -280,57 +284,35 @@ impl From<FailedEntry> for Problem {
 
 impl From<&CommandError> for Problem {
     fn from(error: &CommandError) -> Self {
-        let reason = error.to_string();
-        match error {
-            CommandError::Input(InputError::Malformed(detail)) => Self::malformed(detail.clone()),
-            CommandError::Input(InputError::Invalid(problems)) => {
-                Self::invalid("VALIDATION_ERROR", "the body has problems", problems.clone())
+        let status = match error {
+            CommandError::Input(_)
+            | CommandError::ContradictoryVersions
+            | CommandError::KeyInvalid
+            | CommandError::RepeatedInBatch { .. }
+            | CommandError::NamesItself(_) => StatusCode::BAD_REQUEST,
+            CommandError::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
+            CommandError::NotFound(_) => StatusCode::NOT_FOUND,
+            CommandError::AlreadyExists(_)
+            | CommandError::Taken { .. }
+            | CommandError::VersionConflict { given_in: VersionSource::Body, .. }
+            | CommandError::Contended(_)
+            | CommandError::InFlight => StatusCode::CONFLICT,
+            CommandError::NothingToMatch | CommandError::VersionConflict { given_in: VersionSource::Header, .. } => {
+                StatusCode::PRECONDITION_FAILED
             }
-            CommandError::ContradictoryVersions => {
-                Self::invalid_field("version", "CONTRADICTS_IF_MATCH", "must be the version in If-Match")
-            }
-            CommandError::PreconditionRequired => {
-                Self::new(StatusCode::PRECONDITION_REQUIRED, "PRECONDITION_REQUIRED", reason)
-            }
-            CommandError::NothingToMatch => Self::new(StatusCode::PRECONDITION_FAILED, "VERSION_CONFLICT", reason),
-            CommandError::NotFound(_) => Self::not_found(),
-            CommandError::AlreadyExists(_) => {
-                Self::new(StatusCode::CONFLICT, "ALREADY_EXISTS", "there is such an entity already")
-            }
-            CommandError::Taken { field, holder } => {
-                // Of the same tenant, always: so who has it may be told, and is who can give it up.
-                let message = format!("must not be another's: {} has it until that is changed or deleted", holder.sk);
-                let problem = FieldProblem { path: field.clone(), code: "TAKEN", message };
-                Self { errors: vec![problem], ..Self::new(StatusCode::CONFLICT, "ALREADY_EXISTS", reason) }
-            }
-            CommandError::VersionConflict { current, given_in, .. } => {
-                let status = match given_in {
-                    VersionSource::Header => StatusCode::PRECONDITION_FAILED,
-                    VersionSource::Body => StatusCode::CONFLICT,
-                };
-                Self { current_version: Some(*current), ..Self::new(status, "VERSION_CONFLICT", reason) }
-            }
-            CommandError::Contended(_) => {
-                let detail = "too many others are changing this entity at this moment";
-                Self { retry: true, ..Self::new(StatusCode::CONFLICT, "CONTENDED", detail) }
-            }
-            CommandError::KeyReused => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "IDEMPOTENCY_KEY_REUSED", reason),
-            CommandError::KeyInvalid => Self::parameters(vec![ParameterProblem::new("Idempotency-Key", reason)]),
-            CommandError::InFlight => Self { retry: true, ..Self::new(StatusCode::CONFLICT, "IN_FLIGHT", reason) },
-            CommandError::RepeatedInBatch { field, entry } => {
-                Self::invalid_field(field, "REPEATED", format!("must not be that of entry {entry} as well"))
-            }
-            CommandError::NamesItself(field) => Self::invalid_field(*field, "REPEATED", "must name another entity"),
-            CommandError::Refused { code, detail } => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, *code, detail.clone())
-            }
-            CommandError::TooManyWrites { .. } => Self::too_large(reason),
-            CommandError::TooLarge { .. } => Self::too_large("this is larger than can be stored"),
-            CommandError::Store(error) => error.clone().into(),
+            CommandError::KeyReused | CommandError::Refused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            CommandError::TooManyWrites { .. } | CommandError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            CommandError::Store(error) => return error.clone().into(),
             CommandError::Corrupt(_) | CommandError::Unstorable(_) | CommandError::VersionsExhausted(_) => {
-                Self::internal(reason)
+                return Self::internal(error.to_string());
             }
-        }
+        };
+        let current_version = match error {
+            CommandError::VersionConflict { current, .. } => Some(*current),
+            _ => None,
+        };
+        let retry = matches!(error, CommandError::Contended(_) | CommandError::InFlight);
+        Self { current_version, retry, errors: error.problems(), ..Self::new(status, error.code(), error.detail()) }
     }
 }
 
@@ -341,6 +323,19 @@ impl From<QueryError> for Problem {
             QueryError::Parameters(problems) => Self::parameters(problems),
             QueryError::NotYetVisible => RequestError::NotYetVisible.into(),
             QueryError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ImportError> for Problem {
+    fn from(error: ImportError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ImportError::Input(error) => (&CommandError::Input(error)).into(),
+            ImportError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", "there is no such import"),
+            ImportError::Ended(_) => Self::new(StatusCode::CONFLICT, "IMPORT_ENDED", detail),
+            ImportError::NoSource => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "NO_SOURCE", detail),
+            ImportError::Store(error) => error.into(),
         }
     }
 }

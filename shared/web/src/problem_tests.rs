@@ -1,4 +1,5 @@
 use ledgerline_app::ParameterProblem;
+use ledgerline_kernel::input::InputError;
 use ledgerline_kernel::{CanonicalError, Corrupt, EntityKey, KeyError};
 
 use super::*;

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use http::header::ALLOW;
 use http::{HeaderValue, Method, StatusCode};
-use ledgerline_app::{Commands, Projector, Queries, Registry};
+use ledgerline_app::{Commands, Imports, Projector, Queries, Registry};
 use ledgerline_kernel::DynDomain;
 use ledgerline_kernel::ports::SummaryRead;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -21,7 +21,7 @@ use crate::cursor::CursorKey;
 use crate::permission::Guard;
 use crate::problem::{ApiError, RequestError};
 use crate::respond::{Extra, Incoming, finish, panicked, success};
-use crate::{admin, commands, queries, summaries};
+use crate::{admin, commands, imports, queries, summaries};
 
 /// What a router serves.
 #[derive(Clone)]
@@ -37,6 +37,8 @@ pub struct Api {
     pub queries: Option<Queries>,
     /// Reads the sums of delta projections. Without it, their routes answer 405.
     pub summaries: Option<Arc<dyn SummaryRead>>,
+    /// Takes in imports and says how they are. Without it, their routes answer 405.
+    pub imports: Option<Imports>,
     /// What administrators work with. Without it, their routes answer 405.
     pub admin: Option<Admin>,
     /// Verifies callers.
@@ -58,6 +60,7 @@ pub fn router(api: Api) -> Router {
         routes = queries::mount(routes, api.queries.as_ref(), &api.cursor_key, domain);
         routes = summaries::mount(routes, api.summaries.as_ref(), &api.cursor_key, domain);
     }
+    routes = imports::mount(routes, api.imports.as_ref(), &api.cursor_key);
     routes = admin::mount(routes, api.admin.as_ref(), &api.cursor_key, api.registry.domains());
     routes.finish().layer(CatchPanicLayer::custom(panicked)).layer(from_fn(finish))
 }

@@ -8,6 +8,8 @@ mod events;
 #[cfg(test)]
 mod flows;
 #[cfg(test)]
+mod imports;
+#[cfg(test)]
 mod large_states;
 #[cfg(test)]
 mod local_config;

@@ -19,6 +19,16 @@ pub struct Queue {
     pub name: String,
     /// What `CreateQueue` takes.
     pub attributes: BTreeMap<String, String>,
+    /// The local name of the queue that gets what was received too often.
+    pub dead_letters: Option<String>,
+}
+
+impl Queue {
+    /// For how long a message is hidden that was received.
+    pub(super) fn visibility_timeout(&self) -> Duration {
+        let seconds = self.attributes.get("VisibilityTimeout").and_then(|seconds| seconds.parse().ok());
+        Duration::from_secs(seconds.unwrap_or(30))
+    }
 }
 
 /// An SNS topic.
@@ -71,16 +81,16 @@ pub(super) fn read_queue(id: &str, resource: &Value) -> anyhow::Result<Queue> {
     if let Some(value) = property("ReceiveMessageWaitTimeSeconds").and_then(Value::as_u64) {
         attributes.insert("ReceiveMessageWaitTimeSeconds".to_owned(), value.to_string());
     }
+    let mut dead_letters = None;
     if let Some(redrive) = property("RedrivePolicy") {
         let target = attribute_of(redrive.get("deadLetterTargetArn"), "Arn");
-        let target = LocalMessaging::queue_arn(&local_name(
-            target.context("its deadLetterTargetArn is not `!GetAtt <queue>.Arn`")?,
-        ));
+        let target = local_name(target.context("its deadLetterTargetArn is not `!GetAtt <queue>.Arn`")?);
         let count = redrive.get("maxReceiveCount").and_then(Value::as_u64).context("it has no maxReceiveCount")?;
-        let policy = json!({ "deadLetterTargetArn": target, "maxReceiveCount": count });
+        let policy = json!({ "deadLetterTargetArn": LocalMessaging::queue_arn(&target), "maxReceiveCount": count });
         attributes.insert("RedrivePolicy".to_owned(), policy.to_string());
+        dead_letters = Some(target);
     }
-    Ok(Queue { logical_id: id.to_owned(), name: local_name(id), attributes })
+    Ok(Queue { logical_id: id.to_owned(), name: local_name(id), attributes, dead_letters })
 }
 
 pub(super) fn read_topic(id: &str, resource: &Value) -> anyhow::Result<Topic> {
@@ -135,7 +145,7 @@ fn read_rate(expression: &str) -> Option<Duration> {
 }
 
 /// The logical id in `!GetAtt <id>.<attribute>`.
-fn attribute_of<'a>(value: Option<&'a Value>, attribute: &str) -> Option<&'a str> {
+pub(super) fn attribute_of<'a>(value: Option<&'a Value>, attribute: &str) -> Option<&'a str> {
     let path = value?.get("Fn::GetAtt")?.as_array()?;
     (path.get(1)? == attribute).then(|| path.first()?.as_str()).flatten()
 }

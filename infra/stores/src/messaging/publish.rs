@@ -9,7 +9,7 @@ use url::form_urlencoded;
 use winterbaume_core::{MockResponse, xml_escape};
 
 use super::pattern::EventPattern;
-use super::{QueueMessage, Shared, scope};
+use super::{QueueMessage, Shared, queues_take, scope};
 
 /// What a message, and all messages of a batch, may have in bytes, attributes included.
 const LIMIT: usize = 256 * 1024;
@@ -150,11 +150,6 @@ fn read(form: &Form, prefix: &str) -> Result<Published, Refusal> {
         return Err(refusal("InvalidParameter", format!("{} has characters that queues refuse", published.id)));
     }
     Ok(published)
-}
-
-/// Whether every character is one of XML's.
-fn queues_take(text: &str) -> bool {
-    text.chars().all(|c| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..))
 }
 
 impl Published {

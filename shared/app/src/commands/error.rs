@@ -1,4 +1,4 @@
-use ledgerline_kernel::input::InputError;
+use ledgerline_kernel::input::{InputError, Problem};
 use ledgerline_kernel::ports::StoreError;
 use ledgerline_kernel::{CanonicalError, Corrupt, EntityKey, KeyError, Undecided, Version};
 
@@ -109,6 +109,90 @@ impl From<Undecided> for CommandError {
         match undecided {
             Undecided::Refused { code, detail } => Self::Refused { code, detail },
             Undecided::Corrupt(corrupt) => Self::Corrupt(corrupt),
+        }
+    }
+}
+
+impl CommandError {
+    /// The stable code that whoever sent the command is answered with.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Input(InputError::Malformed(_)) => "MALFORMED_BODY",
+            Self::Input(InputError::Invalid(_))
+            | Self::ContradictoryVersions
+            | Self::RepeatedInBatch { .. }
+            | Self::NamesItself(_) => "VALIDATION_ERROR",
+            Self::PreconditionRequired => "PRECONDITION_REQUIRED",
+            Self::NotFound(_) => "NOT_FOUND",
+            Self::AlreadyExists(_) | Self::Taken { .. } => "ALREADY_EXISTS",
+            Self::NothingToMatch | Self::VersionConflict { .. } => "VERSION_CONFLICT",
+            Self::Contended(_) => "CONTENDED",
+            Self::KeyReused => "IDEMPOTENCY_KEY_REUSED",
+            Self::KeyInvalid => "INVALID_PARAMETER",
+            Self::InFlight => "IN_FLIGHT",
+            Self::Refused { code, .. } => code,
+            Self::TooManyWrites { .. } | Self::TooLarge { .. } => "PAYLOAD_TOO_LARGE",
+            Self::Store(StoreError::Unavailable { .. }) => "UNAVAILABLE",
+            Self::Store(StoreError::Rejected { .. })
+            | Self::Corrupt(_)
+            | Self::Unstorable(_)
+            | Self::VersionsExhausted(_) => "INTERNAL",
+        }
+    }
+
+    /// The sentence that whoever sent the command is answered with. Holds no internal text, unlike the
+    /// error's own.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Input(InputError::Malformed(detail)) => detail,
+            Self::Input(InputError::Invalid(_))
+            | Self::ContradictoryVersions
+            | Self::RepeatedInBatch { .. }
+            | Self::NamesItself(_) => "the body has problems",
+            Self::NotFound(_) => "there is no such entity",
+            Self::AlreadyExists(_) => "there is such an entity already",
+            Self::Contended(_) => "too many others are changing this entity at this moment",
+            Self::KeyInvalid => "the parameters or headers have problems",
+            Self::TooLarge { .. } => "this is larger than can be stored",
+            Self::Store(StoreError::Unavailable { .. }) => "try again in a moment",
+            Self::Store(StoreError::Rejected { .. })
+            | Self::Corrupt(_)
+            | Self::Unstorable(_)
+            | Self::VersionsExhausted(_) => "something went wrong on our side",
+            Self::PreconditionRequired
+            | Self::NothingToMatch
+            | Self::Taken { .. }
+            | Self::VersionConflict { .. }
+            | Self::KeyReused
+            | Self::InFlight
+            | Self::Refused { .. }
+            | Self::TooManyWrites { .. } => return self.to_string(),
+        }
+        .to_owned()
+    }
+
+    /// The fields that are to blame, each with what is wrong with it.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let problem = |path: &str, code, message| vec![Problem { path: path.to_owned(), code, message }];
+        match self {
+            Self::Input(InputError::Invalid(problems)) => problems.clone(),
+            Self::ContradictoryVersions => {
+                problem("version", "CONTRADICTS_IF_MATCH", "must be the version in If-Match".to_owned())
+            }
+            // Of the same tenant, always: so who has it may be told, and is who can give it up.
+            Self::Taken { field, holder } => {
+                let sk = &holder.sk;
+                problem(field, "TAKEN", format!("must not be another's: {sk} has it until that is changed or deleted"))
+            }
+            Self::KeyInvalid => problem("Idempotency-Key", "INVALID_PARAMETER", self.to_string()),
+            Self::RepeatedInBatch { field, entry } => {
+                problem(field, "REPEATED", format!("must not be that of entry {entry} as well"))
+            }
+            Self::NamesItself(field) => problem(field, "REPEATED", "must name another entity".to_owned()),
+            _ => Vec::new(),
         }
     }
 }

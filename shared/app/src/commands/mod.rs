@@ -3,6 +3,7 @@
 mod error;
 mod idempotency;
 mod parts;
+pub(crate) mod rows;
 mod unit;
 
 use std::collections::BTreeMap;

@@ -24,7 +24,7 @@ const STATE_LIMIT: usize = 350 * 1024;
 pub(super) struct Unit<'a> {
     parts: Vec<Part<'a>>,
     pub(super) idempotency: Option<&'a Idempotency>,
-    command_id: String,
+    pub(super) command_id: String,
     pub(super) now: Timestamp,
 }
 
@@ -54,6 +54,11 @@ impl<'a> Unit<'a> {
     /// The other entities that each of them involves.
     pub(super) fn involved(&self) -> impl Iterator<Item = &[EntityKey]> {
         self.parts.iter().map(|part| part.keys.get(1..).unwrap_or_default())
+    }
+
+    /// A unit that others add to: its name and its date.
+    pub(super) fn of_nothing(environment: &dyn Environment) -> Self {
+        Self { parts: Vec::new(), idempotency: None, command_id: environment.new_id(), now: environment.now() }
     }
 
     /// The entity that the first of them addresses.
@@ -132,8 +137,8 @@ impl Commands {
 
 /// What a unit would write, and would answer then.
 #[derive(Default)]
-struct Draft {
-    commit: Commit,
+pub(super) struct Draft {
+    pub(super) commit: Commit,
     answers: Vec<Answer>,
 }
 
@@ -154,7 +159,8 @@ impl Answer {
 }
 
 impl Draft {
-    fn decide(
+    /// Adds what a part leads to. What is left by one that fails is of no use.
+    pub(super) fn decide(
         &mut self,
         unit: &Unit<'_>,
         part: &Part<'_>,
@@ -301,6 +307,8 @@ impl Unit<'_> {
             }
             // Reported as its twin's answer, or as a misused key, once the record has been looked at.
             CommitError::Remembered(_) => failed(0, CommandError::InFlight),
+            // No unit but that of an import's rows has an outcome to lose; see `rows.rs`.
+            CommitError::Imported(_) => failed(0, CommandError::InFlight),
             CommitError::Contended if self.idempotency.is_some() => failed(0, CommandError::InFlight),
             CommitError::Contended => self
                 .parts

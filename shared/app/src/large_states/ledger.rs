@@ -1,14 +1,16 @@
 //! A ledger with large states in it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use async_trait::async_trait;
 use futures::future::try_join_all;
 use futures::{StreamExt as _, TryStreamExt as _};
 use ledgerline_kernel::ports::{
-    CommitError, IndexPage, LedgerAudit, LedgerIndex, LedgerRead, LedgerRow, LedgerScan, LedgerSegments, LedgerWrite,
-    Segment, SegmentPage, StoreError,
+    CommitError, IndexPage, LedgerAudit, LedgerIndex, LedgerLookup, LedgerRead, LedgerRow, LedgerScan, LedgerSegments,
+    LedgerWrite, Segment, SegmentPage, StoreError,
 };
 use ledgerline_kernel::{
-    Commit, EntityKey, EntityType, IdempotencyRecord, PartitionKey, TenantCode, Timestamp, Version, VersionItem,
+    Claim, Commit, EntityKey, EntityType, IdempotencyRecord, PartitionKey, TenantCode, Timestamp, Version, VersionItem,
 };
 
 use super::{LargeStates, WithLargeStates, rejected};
@@ -56,8 +58,13 @@ impl<P: LedgerWrite> LedgerWrite for WithLargeStates<P> {
                 if self.states.outgrows(item) { self.states.keep(item).await } else { Ok(item.clone()) }
             });
             let versions = try_join_all(stored).await?;
-            let (claims, expiries) = (commit.claims.clone(), commit.expiries.clone());
-            let commit = Commit { versions, claims, expiries, idempotency: commit.idempotency.clone() };
+            let commit = Commit {
+                versions,
+                claims: commit.claims.clone(),
+                idempotency: commit.idempotency.clone(),
+                expiries: commit.expiries.clone(),
+                imported: commit.imported.clone(),
+            };
             self.port.commit(&commit, now).await
         } else {
             self.port.commit(commit, now).await
@@ -175,6 +182,17 @@ fn name(item: &VersionItem) -> String {
 impl<P: LedgerAudit> LedgerAudit for WithLargeStates<P> {
     async fn rows(&self, from: Option<String>) -> Result<(Vec<LedgerRow>, Option<String>), StoreError> {
         self.port.rows(from).await
+    }
+}
+
+#[async_trait]
+impl<P: LedgerLookup> LedgerLookup for WithLargeStates<P> {
+    async fn holders(&self, claims: &[Claim]) -> Result<BTreeMap<Claim, EntityKey>, StoreError> {
+        self.port.holders(claims).await
+    }
+
+    async fn existing(&self, keys: &[EntityKey]) -> Result<BTreeSet<EntityKey>, StoreError> {
+        self.port.existing(keys).await
     }
 }
 

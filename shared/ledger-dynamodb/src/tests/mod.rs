@@ -26,6 +26,7 @@ use crate::{DynamoDataTable, DynamoLedger};
 
 mod damage;
 mod faults;
+mod lookups;
 mod writes;
 
 const TABLE: &str = "ledger";
@@ -37,6 +38,7 @@ mod the_ledger_keeps_the_contract {
     }
     ledgerline_testkit::ledger_contract!(open);
     ledgerline_testkit::index_contract!(open);
+    ledgerline_testkit::imports_contract!(open);
 }
 
 mod the_data_table_keeps_the_contract {
@@ -197,6 +199,9 @@ async fn an_audit_meets_what_a_scan_leaves_out() {
         ("NOTE#acme", "x@0000000001", "note"),
         ("UNIQUE#acme#NOTE#code#x", "claim", "claim"),
         ("IDEMPOTENCY#acme#k", "idempotency", "idempotency"),
+        ("NOTE#acme", "concealed@0000000001", "import"),
+        ("IMPORT#acme", "01KAGZ6Q3V8X4T5N7M9P0R2S1W", "import"),
+        ("IMPORT#acme#01KAGZ6Q3V8X4T5N7M9P0R2S1W", "0000000000.0000000045", "import"),
     ];
     for (pk, sk, kind) in rows {
         let put = client.put_item().table_name(TABLE).item("pk", AttributeValue::S(pk.into()));
@@ -216,7 +221,10 @@ async fn an_audit_meets_what_a_scan_leaves_out() {
         })
         .collect();
     met.sort();
-    assert_eq!(met, ["NOTE#acme#hollow 1", "claim", "hidden@0000000001", "n@1", "x@0000000001"]);
+    assert_eq!(
+        met,
+        ["NOTE#acme#hollow 1", "claim", "concealed@0000000001", "hidden@0000000001", "n@1", "x@0000000001"]
+    );
 }
 
 #[tokio::test]

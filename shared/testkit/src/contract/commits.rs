@@ -27,6 +27,7 @@ pub async fn a_commit_writes_all_of_it(ledger: &(impl LedgerRead + LedgerWrite))
         claims: vec![ClaimChange::Take(code("A"), a3.key.clone()), ClaimChange::Take(code("B"), b1.key.clone())],
         idempotency: Some(record("k", &[&a3, &b1])),
         expiries: vec![Expiry { key: a2.key.clone(), version: a2.version, at: at("2026-02-01T12:00:00Z") }],
+        imported: None,
     };
     assert_eq!(ledger.commit(&commit, noon()).await, Ok(()));
     assert_eq!(ledger.newest(&a3.key).await, Ok(Some(a3.clone())));
@@ -50,7 +51,7 @@ pub async fn a_commit_of_which_one_condition_fails_writes_nothing(ledger: &(impl
         versions: vec![new.clone()],
         claims: vec![ClaimChange::Take(code("FREE"), new.key.clone())],
         idempotency: Some(record("free", &[&new])),
-        expiries: vec![],
+        ..Commit::default()
     };
     let mut taken_version = sound.clone();
     taken_version.versions.push(fork_of(&theirs));
@@ -98,7 +99,7 @@ pub async fn the_lost_answer_of_a_commit_is_a_success(ledger: &(impl LedgerRead 
         versions: vec![a.clone(), b.clone()],
         claims: vec![ClaimChange::Take(code("A"), a.key.clone())],
         idempotency: Some(record("k", &[&a, &b])),
-        expiries: vec![],
+        ..Commit::default()
     };
     for now in ["2026-01-01T12:00:00Z", "2026-01-01T12:00:01Z"] {
         assert_eq!(ledger.commit(&commit, at(now)).await, Ok(()), "{now}");

@@ -17,9 +17,12 @@ pub mod claims;
 pub mod commits;
 pub mod deltas;
 pub mod entities;
+pub mod imports;
 pub mod ledger;
 pub mod list;
+pub mod objects;
 pub mod quarantine;
+pub mod queue;
 pub mod ranges;
 
 /// Makes a test of each sentence in [`contract::ledger`](crate::contract::ledger),
@@ -152,6 +155,35 @@ macro_rules! blobs_contract {
     };
 }
 
+/// Makes a test of each sentence in [`contract::queue`](crate::contract::queue). Takes an
+/// `async fn() -> (port, guard)` whose port is a [`Worker`](crate::contract::queue::Worker) too.
+#[macro_export]
+macro_rules! queue_contract {
+    ($open:path) => {
+        $crate::contract_tests! { $open, queue:
+            nothing_sent_is_nothing_to_answer,
+            every_message_is_delivered_as_it_was_sent,
+            messages_of_the_largest_size_are_delivered,
+            a_message_that_cannot_be_sent_is_rejected_alone,
+        }
+    };
+}
+
+/// Makes a test of each sentence in [`contract::objects`](crate::contract::objects). Takes an
+/// `async fn() -> (port, guard)`.
+#[macro_export]
+macro_rules! objects_contract {
+    ($open:path) => {
+        $crate::contract_tests! { $open, objects:
+            an_object_that_is_not_there_is_no_error,
+            an_object_is_read_back_to_the_byte_in_any_range,
+            an_object_is_replaced_and_its_etag_with_it,
+            a_copy_has_the_content_of_what_it_was_made_of,
+            an_object_can_be_copied_onto_itself,
+        }
+    };
+}
+
 /// Makes a test of each sentence in [`contract::audit`](crate::contract::audit) about the ledger's
 /// index. Takes an `async fn() -> (port, guard)`.
 #[macro_export]
@@ -194,6 +226,31 @@ macro_rules! resyncs_contract {
             of_many_who_ask_at_once_one_is_written_down,
             the_next_resync_is_the_oldest_that_is_not_finished,
             the_newest_round_is_the_one_that_began_last,
+        }
+    };
+}
+
+/// Makes a test of each sentence in [`contract::imports`](crate::contract::imports). Takes an
+/// `async fn() -> (port, guard)` whose port is a ledger too.
+#[macro_export]
+macro_rules! imports_contract {
+    ($open:path) => {
+        $crate::contract_tests! { $open, imports:
+            an_import_is_created_once_and_read_back_in_full,
+            a_tenants_imports_are_listed_newest_first_and_nobody_elses,
+            an_import_is_replaced_only_by_who_has_seen_its_revision,
+            of_concurrent_changes_of_an_import_exactly_one_is_made,
+            an_outcome_is_written_with_what_it_tells_of_or_not_at_all,
+            an_outcome_by_itself_is_written_once,
+            a_taken_place_is_reported_before_anything_else,
+            the_lost_answer_of_an_outcome_is_a_success,
+            the_outcomes_of_a_chunk_come_in_the_order_of_its_rows,
+            outcomes_are_read_page_by_page_and_added_up,
+            what_is_shown_is_marked_and_forgotten,
+            an_outcome_that_is_too_large_is_refused,
+            an_audit_leaves_out_what_is_kept_of_imports,
+            holders_of_many_values_are_found_at_once,
+            entities_that_exist_are_found_at_once,
         }
     };
 }

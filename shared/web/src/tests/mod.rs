@@ -8,6 +8,7 @@ mod commands;
 mod conditions;
 mod conformance;
 mod idempotency;
+mod imports;
 pub(crate) mod issuer;
 mod large_states;
 mod lists;

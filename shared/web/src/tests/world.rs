@@ -8,10 +8,10 @@ use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
-use ledgerline_app::{Commands, Environment, Maintenance, Projector, Queries, Reconciler, Redrive, Registry};
+use ledgerline_app::{Commands, Environment, Imports, Maintenance, Projector, Queries, Reconciler, Redrive, Registry};
 use ledgerline_kernel::ports::{EntityList, ListPage, ListQuery, StoreError};
 use ledgerline_kernel::{DynDomain, SortKey, TenantCode, Timestamp, Version, VersionItem};
-use ledgerline_testkit::{MemoryDeltas, MemoryEntities, MemoryLedger, MemoryQuarantine, MemoryResyncs};
+use ledgerline_testkit::{MemoryDeltas, MemoryEntities, MemoryLedger, MemoryObjects, MemoryQuarantine, MemoryResyncs};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -114,12 +114,19 @@ impl World {
         let projector = Projector::new(Registry::shipped().unwrap(), vec![Arc::new(entities.clone())])
             .with_deltas(Arc::new(ledger.clone()), Arc::new(deltas.clone()));
         let admin = admin(&ledger, &entities, projector.clone(), &quarantine);
+        let imports = Imports::new(
+            Registry::shipped().unwrap(),
+            Arc::new(ledger.clone()),
+            Arc::new(MemoryObjects::default()),
+            Arc::new(TestEnvironment::default()),
+        );
         let api = Api {
             registry: Registry::shipped().unwrap(),
             commands: Some(commands),
             projector: Some(projector),
             queries: Some(queries),
             summaries: Some(Arc::new(deltas.clone())),
+            imports: Some(imports),
             admin: Some(admin),
             authenticator: Arc::new(authenticator(&Keys::of(&[&RSA, &ELLIPTIC]), &Arc::default())),
             cursor_key: CursorKey::new("0123456789abcdef0123456789abcdef").unwrap(),
@@ -139,6 +146,13 @@ impl World {
         let (ledger, entities) = (Arc::new(self.ledger.clone()), Arc::new(self.entities.clone()));
         let queries = Queries::new(ledger, entities, Arc::new(Away), Arc::new(TestEnvironment::default()));
         self.serving(|api| api.queries = Some(queries))
+    }
+
+    /// As [`send`](Self::send), for an answer that is no JSON.
+    pub(crate) async fn send_for_text(&self, request: Request<Body>) -> Answer {
+        let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
+        let body = String::from_utf8(body.collect().await.unwrap().to_bytes().into()).unwrap();
+        Answer { status: parts.status, headers: parts.headers, body, json: Value::Null }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

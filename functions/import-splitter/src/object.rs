@@ -1,0 +1,75 @@
+//! An object as a file: read from, and sought in, by whoever reads synchronously.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
+
+use ledgerline_kernel::ports::{SourceObjects, StoreError};
+use tokio::runtime::Handle;
+
+/// How much is fetched at once, in bytes.
+const WINDOW: u64 = 4 * 1024 * 1024;
+
+/// An object, a window of which is in memory. To be used outside of the runtime's own threads: reading
+/// waits for the store.
+pub(crate) struct ObjectReader {
+    objects: Arc<dyn SourceObjects>,
+    runtime: Handle,
+    key: String,
+    size: u64,
+    place: u64,
+    window: Vec<u8>,
+    window_at: u64,
+}
+
+impl ObjectReader {
+    pub(crate) fn new(objects: Arc<dyn SourceObjects>, runtime: Handle, key: String, size: u64) -> Self {
+        Self { objects, runtime, key, size, place: 0, window: Vec::new(), window_at: 0 }
+    }
+
+    /// What is in memory from the place on.
+    fn at_hand(&self) -> &[u8] {
+        let behind = self.place.checked_sub(self.window_at).and_then(|behind| usize::try_from(behind).ok());
+        behind.and_then(|behind| self.window.get(behind..)).unwrap_or_default()
+    }
+
+    fn fetch(&mut self) -> io::Result<()> {
+        let wanted = WINDOW.min(self.size.saturating_sub(self.place));
+        let read = self.runtime.block_on(self.objects.read(&self.key, self.place, wanted)).map_err(io::Error::other)?;
+        let window = read.ok_or_else(|| io::Error::other(gone(&self.key)))?;
+        if window.is_empty() {
+            return Err(io::Error::other(gone(&self.key)));
+        }
+        (self.window, self.window_at) = (window, self.place);
+        Ok(())
+    }
+}
+
+fn gone(key: &str) -> StoreError {
+    StoreError::Unavailable { store: "the import bucket", reason: format!("{key} changed while it was read") }
+}
+
+impl Read for ObjectReader {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.place >= self.size || into.is_empty() {
+            return Ok(0);
+        }
+        if self.at_hand().is_empty() {
+            self.fetch()?;
+        }
+        let read = self.at_hand().read(into)?;
+        self.place = self.place.saturating_add(read as u64);
+        Ok(read)
+    }
+}
+
+impl Seek for ObjectReader {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let place = match to {
+            SeekFrom::Start(place) => Some(place),
+            SeekFrom::End(offset) => self.size.checked_add_signed(offset),
+            SeekFrom::Current(offset) => self.place.checked_add_signed(offset),
+        };
+        self.place = place.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.place)
+    }
+}

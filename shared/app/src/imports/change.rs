@@ -1,0 +1,56 @@
+//! Changes of a job, each on condition that it is what was seen.
+
+use ledgerline_kernel::ports::{ImportJobs, StoreError};
+use ledgerline_kernel::{ImportJob, ImportKey, ImportState};
+
+use super::unavailable;
+use crate::Environment;
+
+/// How often a change is tried, the first time included, when others make one in between.
+const ATTEMPTS: u32 = 8;
+
+/// Makes of the job what `next` says, if anything, and answers with what it is then. None if there is no
+/// such import.
+pub(super) async fn change(
+    jobs: &dyn ImportJobs,
+    environment: &dyn Environment,
+    key: &ImportKey,
+    next: impl Fn(&ImportJob) -> Option<ImportJob> + Send + Sync,
+) -> Result<Option<ImportJob>, StoreError> {
+    for attempt in 1..=ATTEMPTS {
+        let Some(job) = jobs.get(key).await? else { return Ok(None) };
+        let Some(next) = next(&job) else { return Ok(Some(job)) };
+        let next = ImportJob { revision: job.revision + 1, updated_at: environment.now(), ..next };
+        if jobs.replace(&next).await? {
+            tracing::info!(import.id = %key.id, state = ?next.state, "an import has changed");
+            return Ok(Some(next));
+        }
+        environment.back_off(attempt).await;
+    }
+    Err(unavailable(format!("others kept changing {key}")))
+}
+
+/// Completes an import if every row has an outcome and the read models show it; answers with what it is
+/// then. Whoever may be the last to have done something calls this.
+pub(super) async fn complete_if_done(
+    jobs: &dyn ImportJobs,
+    environment: &dyn Environment,
+    job: ImportJob,
+) -> Result<ImportJob, StoreError> {
+    if job.state != ImportState::Running {
+        return Ok(job);
+    }
+    let totals = jobs.totals(&job.key).await?;
+    if totals.counts.total() > job.split.rows {
+        // Its file was replaced by another one while it was read.
+        tracing::error!(import.id = %job.key.id, "more rows have an outcome than were read");
+    }
+    if totals.counts.total() != job.split.rows || totals.unshown > 0 {
+        return Ok(job);
+    }
+    let completed = |job: &ImportJob| {
+        let running = job.state == ImportState::Running;
+        running.then(|| ImportJob { state: ImportState::Completed, counts: Some(totals.counts), ..job.clone() })
+    };
+    Ok(change(jobs, environment, &job.key, completed).await?.unwrap_or(job))
+}
