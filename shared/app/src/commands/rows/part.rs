@@ -79,6 +79,7 @@ impl RowsPart {
         true
     }
 
+    /// What a row leads to may concern more than it named: another unique value than its code.
     fn add(&mut self, index: usize, Decided { commit, creates }: Decided) -> bool {
         let is_written = commit.versions.iter().any(|item| self.keys.contains_key(&item.key));
         if is_written || commit.claims.iter().any(|change| self.values.contains(change.claim())) {

@@ -140,6 +140,23 @@ async fn progress_and_rate_are_those_of_the_rows_that_have_an_outcome() {
     assert_eq!(status.rows_per_second, Some(10.0), "until it ended");
 }
 
+#[tokio::test]
+async fn a_straggler_that_had_to_come_again_completes_the_import() {
+    let world = World::default();
+    let job = world.ask(ImportMode::Upsert).await;
+    world.split(&job, &csv(0..40, |number| number), 1).await;
+    let mut chunks = world.messages();
+    let straggler = chunks.remove(3);
+    let ports = Arc::new(Frail::over(&world).meets(5, frail::Fate::DiesAfter));
+    assert!(ports.survive(world.worker_on(&ports).work(&straggler, &|| true)).await.is_none());
+    assert_eq!(world.ledger.outcomes_of_all().len(), 1, "it had got so far");
+    for chunk in chunks.iter().chain([&straggler]) {
+        world.work(chunk).await;
+    }
+    let job = ImportJobs::get(&world.ledger, &job.key).await.unwrap().unwrap();
+    assert_eq!((job.state, job.counts), (ImportState::Completed, Some(counts(40, 0, 0, 0))));
+}
+
 /// Not every worker adds everything up: one in the middle of a long file does not.
 #[tokio::test]
 async fn whoever_asks_completes_what_nobody_noticed() {

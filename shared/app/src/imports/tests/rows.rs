@@ -55,6 +55,10 @@ async fn a_part_is_as_many_rows_as_a_transaction_holds() {
     world.import(ImportMode::Upsert, &csv(0..120, |number| number)).await;
     assert_eq!(world.ledger.commits() - before, 2, "what changes nothing takes no room");
     assert_eq!(sizes(&world)[3..], [49, 71]);
+    let before = world.ledger.commits();
+    world.import(ImportMode::Upsert, &csv((0..49).chain(200..271), |number| number)).await;
+    assert_eq!(sizes(&world)[5..], [49, 49, 22], "more were looked at than fitted");
+    assert_eq!(world.ledger.commits() - before, 3, "none was refused for its size");
 }
 
 #[tokio::test]
@@ -124,9 +128,11 @@ async fn a_create_fails_where_the_entity_or_its_code_is_there() {
 #[tokio::test]
 async fn creates_read_nothing_while_nothing_is_in_the_way() {
     let world = World::default();
-    world.import(ImportMode::Create, &csv(0..120, |number| number)).await;
+    let row = |number: u32| format!("s-{number},R-{number},Ring\n");
+    let file = (0..120).map(row).fold("sk,code,name\n".to_owned(), |csv, row| csv + &row);
+    world.import(ImportMode::Create, &file).await;
     assert_eq!((world.ledger.reads(), world.ledger.commits()), (0, 3));
-    let status = world.import(ImportMode::Create, &csv(0..120, |number| number)).await;
+    let status = world.import(ImportMode::Create, &file).await;
     assert_eq!(status.counts, counts(0, 0, 0, 120));
     assert_eq!(world.failed(&status.job.key).await[119], (121, "ALREADY_EXISTS".to_owned()));
 }
