@@ -207,7 +207,8 @@ impl Template {
                     self.read_function(id, resource).with_context(|| format!("function {id}"))?;
                 }
                 "AWS::S3::Bucket" => {
-                    self.buckets.push(Bucket { logical_id: id.clone(), name: local_name(id) });
+                    let name = bucket_name(&document, id).with_context(|| format!("bucket {id}"))?;
+                    self.buckets.push(Bucket { logical_id: id.clone(), name });
                 }
                 "AWS::SNS::Topic" => {
                     self.topics.push(messaging::read_topic(id, resource).with_context(|| format!("topic {id}"))?);
@@ -261,7 +262,7 @@ impl Template {
                     }
                 }
                 "S3" => {
-                    let rule = sources::read_notification(&function, resource, name, properties);
+                    let rule = sources::read_notification(&self.document, &function, resource, name, properties);
                     match rule.with_context(|| format!("event {name}"))? {
                         Some(rule) => self.notifications.push(rule),
                         None => self.not_local.push(format!("{id}.{name} (S3)")),
@@ -340,6 +341,15 @@ fn type_of(value: &Value) -> &str {
 
 fn local_name(logical_id: &str) -> String {
     format!("ledgerline-{}", logical_id.to_lowercase())
+}
+
+/// A bucket's name: its own where it has one, as a function that must not refer to it spells it too.
+fn bucket_name(document: &Value, id: &str) -> anyhow::Result<String> {
+    let Some(name) = document.pointer(&format!("/Resources/{id}/Properties/BucketName")) else {
+        return Ok(local_name(id));
+    };
+    let named = Resolver { document, scope: &Scope::default() }.resolve(name)?;
+    named.as_ref().and_then(Value::as_str).map(str::to_owned).context("its BucketName is no text")
 }
 
 fn read_table(id: &str, resource: &Value) -> anyhow::Result<Table> {

@@ -237,3 +237,15 @@ Resources:
     let not_local = ["F.Noon (ScheduleV2)", "Mail (SNS::Subscription)", "OnBody (SNS::Subscription)"];
     assert_eq!(template.not_local, not_local);
 }
+
+#[test]
+fn a_bucket_with_a_name_of_its_own_has_it_for_whoever_spells_it() {
+    let template = Template::parse(BUILT_IN, "test").unwrap();
+    let bucket = template.buckets.iter().find(|bucket| bucket.logical_id == "Imports").unwrap();
+    let splitter = template.environment(template.function("ImportSplitter").unwrap(), &scope(&template)).unwrap();
+    let commands = template.environment(template.function("CommandApi").unwrap(), &scope(&template)).unwrap();
+    assert_eq!(bucket.name, "ledgerline-imports-000000000000");
+    assert_eq!((&splitter["IMPORT_BUCKET"], &commands["IMPORT_BUCKET"]), (&bucket.name, &bucket.name));
+    assert_eq!(template.notifications[0].bucket, bucket.name);
+    assert!(template.buckets.iter().any(|bucket| bucket.name == "ledgerline-states"));
+}

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 
 use super::messaging::{Queue, attribute_of};
-use super::{Function, local_name, read_filter};
+use super::{Function, bucket_name, local_name, read_filter};
 use crate::notifications::{AsyncInvoke, Rule};
 use crate::queue_source::QueueMapping;
 
@@ -56,6 +56,7 @@ pub(super) fn read_queue_mapping(
 
 /// Reads an event of the type `S3`; none if it is of something else than objects that are created.
 pub(super) fn read_notification(
+    document: &Value,
     function: &Function,
     resource: &Value,
     name: &str,
@@ -83,7 +84,7 @@ pub(super) fn read_notification(
     Ok(Some(Rule {
         id: format!("{}.{name}", function.logical_id),
         function: function.binary.clone(),
-        bucket: local_name(bucket),
+        bucket: bucket_name(document, bucket)?,
         events,
         prefix,
         suffix,
