@@ -173,7 +173,7 @@ impl DataDir {
         // Not emptied: somebody else's name may be in it.
         let opened = File::options().read(true).write(true).create(true).truncate(false).open(&lock_path);
         let mut lock = opened.with_context(|| format!("cannot write {}", lock_path.display()))?;
-        match lock.try_lock() {
+        match ledgerline_stores::lock(&lock) {
             Ok(()) => {
                 let holder = Holder { pid: std::process::id(), what: what.to_string() };
                 let note = |lock: &mut File| {

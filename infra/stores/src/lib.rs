@@ -4,6 +4,7 @@
 mod cut;
 mod dynamo;
 mod fault;
+mod lock;
 mod messaging;
 mod postgres;
 mod s3;
@@ -12,6 +13,7 @@ mod test_database;
 pub use cut::{Cut, CutPostgres};
 pub use dynamo::{DynamoAt, LocalDynamo};
 pub use fault::{Fault, FaultyDynamo};
+pub use lock::lock;
 pub use messaging::pattern::{EventPattern, UnsupportedPattern};
 pub use messaging::{LocalMessaging, QueueDepth, QueueMessage, Queues, Subscription};
 pub use postgres::{LocalPostgres, PostgresChoice, PostgresKind};

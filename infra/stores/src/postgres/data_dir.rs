@@ -20,7 +20,7 @@ impl DataDir {
         fs::create_dir_all(root).with_context(|| format!("cannot create {}", root.display()))?;
         let root = root.canonicalize().with_context(|| format!("cannot open {}", root.display()))?;
         let lock = File::create(root.join(LOCK)).with_context(|| format!("cannot write to {}", root.display()))?;
-        if lock.try_lock().is_err() {
+        if crate::lock(&lock).is_err() {
             bail!("{} is in use by another process; stop that one, or use another directory", root.display());
         }
         for entry in fs::read_dir(&root)? {
