@@ -118,7 +118,7 @@ fn decoded(text: &str) -> Option<String> {
     percent_decode_str(&spaced).decode_utf8().map(Into::into).ok()
 }
 
-/// The `{sk}` of a path, or what stands in its place in a path that has none (`…/bulk`). What cannot
+/// The one parameter of a path, or what stands in its place in a path that has none (`…/bulk`). What cannot
 /// be a key is the key of nothing: 404, as for any other entity that does not exist.
 #[derive(Debug)]
 pub(crate) struct EntityPath(pub(crate) SortKey);
@@ -129,7 +129,7 @@ impl<S: Send + Sync> FromRequestParts<S> for EntityPath {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let impossible = || ApiError::from(RequestError::ImpossibleKey);
         let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| impossible())?;
-        let named = params.iter().find(|(name, _)| *name == "sk").map(|(_, text)| text);
+        let named = params.iter().next().map(|(_, text)| text);
         let text = named.or_else(|| parts.uri.path().rsplit('/').next());
         text.and_then(|text| text.parse().ok()).map(Self).ok_or_else(impossible)
     }

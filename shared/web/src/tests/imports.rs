@@ -31,7 +31,7 @@ async fn an_import_is_taken_in_with_an_address_to_upload_to() {
     assert_eq!(path_of(&answer), format!("{IMPORTS}/{}", data["id"].as_str().unwrap()));
     assert_eq!(
         (&data["state"], &data["mode"], &data["createdBy"]),
-        (&json!("awaiting-upload"), &json!("create"), &json!("ann"))
+        (&json!("awaiting-upload"), &json!("create"), &json!("user-1"))
     );
     assert_eq!(data["upload"]["method"], "PUT");
     assert!(data["upload"]["url"].as_str().unwrap().contains(data["id"].as_str().unwrap()));
