@@ -7,6 +7,7 @@ use ledgerline_kernel::ports::{IndexPage, LedgerIndex, StoreError, VersionRef};
 use ledgerline_kernel::{EntityKey, PartitionKey, VersionedKey};
 
 use crate::errors::store_error;
+use crate::import_records::IMPORT;
 use crate::ledger::{DynamoLedger, Item, STORE, read_cursor, text, write_cursor};
 use crate::records::{CLAIM, IDEMPOTENCY};
 
@@ -61,7 +62,11 @@ impl DynamoLedger {
             .scan()
             .table_name(&self.table)
             .consistent_read(true)
-            .filter_expression("sk <> :claim AND sk <> :idempotency")
+            .filter_expression(
+                "sk <> :claim AND sk <> :idempotency AND NOT (begins_with(pk, :imports) AND kind = :import)",
+            )
+            .expression_attribute_values(":imports", text(&"IMPORT#"))
+            .expression_attribute_values(":import", text(&IMPORT))
             .expression_attribute_values(":claim", text(&CLAIM))
             .expression_attribute_values(":idempotency", text(&IDEMPOTENCY))
             .projection_expression(FIELDS)

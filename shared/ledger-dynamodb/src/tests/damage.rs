@@ -32,6 +32,9 @@ async fn an_index_tells_of_every_row_that_ought_to_be_a_version_and_is_none() {
     put(&client, &[("pk", "NOTE#acme"), ("sk", "hidden@0000000001"), ("kind", "idempotency")]).await;
     put(&client, &[("pk", "UNIQUE#acme#NOTE#code#x"), ("sk", "claim"), ("kind", "claim")]).await;
     put(&client, &[("pk", "IDEMPOTENCY#acme#k"), ("sk", "idempotency"), ("kind", "idempotency")]).await;
+    for (pk, sk) in [("IMPORT#acme", "01K"), ("IMPORT#acme#01K", "0000000000.0000000000")] {
+        put(&client, &[("pk", pk), ("sk", sk), ("kind", "import")]).await;
+    }
     let of_the_partition =
         ["hashless@0000000001", "hidden@0000000001", "kindless@0000000001", "n@1", "timeless@0000000001"];
     for partition in [None, Some(&good.key.partition)] {
