@@ -265,9 +265,7 @@ impl<'a> BatchEntry<'a> {
     /// [`InputError::Invalid`] for an update with no `sk`, more than one, or one that cannot be.
     pub fn read(entry: &'a RawValue) -> Result<Self, InputError> {
         let as_it_is = || Self { sk: None, body: Cow::Borrowed(entry.get()) };
-        let Ok(fields) = serde_json::Deserializer::from_str(entry.get()).deserialize_map(EntriesVisitor) else {
-            return Ok(as_it_is());
-        };
+        let Some(fields) = entries(entry) else { return Ok(as_it_is()) };
         if !fields.iter().any(|(name, value)| name == "version" && value.get() != "null") {
             return Ok(as_it_is());
         }
@@ -280,12 +278,24 @@ impl<'a> BatchEntry<'a> {
         let sk = read.map_err(|Rejection { code, message }| {
             InputError::Invalid(vec![Problem { path: "sk".to_owned(), code, message }])
         })?;
-        let rest: Vec<_> = rest.iter().map(|(name, value)| format!("{}:{value}", serde_json::json!(name))).collect();
-        Ok(Self { sk: Some(sk), body: Cow::Owned(format!("{{{}}}", rest.join(","))) })
+        Ok(Self { sk: Some(sk), body: Cow::Owned(object_of(&rest)) })
     }
 }
 
-/// Keeps an object's entries in order, duplicates included, each value as its raw text.
+/// The entries of an object, in order, duplicates included, each value as its raw text; none if it is no
+/// object.
+#[must_use]
+pub fn entries(value: &RawValue) -> Option<Vec<(String, &RawValue)>> {
+    serde_json::Deserializer::from_str(value.get()).deserialize_map(EntriesVisitor).ok()
+}
+
+/// The text of an object with these entries.
+#[must_use]
+pub fn object_of(entries: &[(String, &RawValue)]) -> String {
+    let entries: Vec<_> = entries.iter().map(|(name, value)| format!("{}:{value}", serde_json::json!(name))).collect();
+    format!("{{{}}}", entries.join(","))
+}
+
 struct EntriesVisitor;
 
 impl<'de> Visitor<'de> for EntriesVisitor {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::stream::{BadRecord, text};
+use crate::stream::{BadRecord, records, text};
 
 /// The messages of one invocation.
 #[derive(Debug)]
@@ -39,13 +39,7 @@ impl MessageBatch {
     /// # Errors
     /// [`BadEvent`] if it has no list of records at all.
     pub fn parse(event: &RawValue) -> Result<Self, BadEvent> {
-        #[derive(Deserialize)]
-        struct Event<'a> {
-            #[serde(rename = "Records", borrow)]
-            records: Vec<&'a RawValue>,
-        }
-        let event: Event<'_> = serde_json::from_str(event.get())?;
-        Ok(Self { messages: event.records.into_iter().map(QueueRecord::parse).collect() })
+        Ok(Self { messages: records(event)?.into_iter().map(QueueRecord::parse).collect() })
     }
 }
 

@@ -81,13 +81,7 @@ impl StreamBatch {
     /// # Errors
     /// [`BadEvent`] if it has no list of records at all.
     pub fn parse(event: &RawValue) -> Result<Self, BadEvent> {
-        #[derive(Deserialize)]
-        struct Event<'a> {
-            #[serde(rename = "Records", borrow)]
-            records: Vec<&'a RawValue>,
-        }
-        let event: Event<'_> = serde_json::from_str(event.get())?;
-        Ok(Self { records: event.records.into_iter().map(StreamRecord::parse).collect() })
+        Ok(Self { records: records(event)?.into_iter().map(StreamRecord::parse).collect() })
     }
 }
 
@@ -126,6 +120,16 @@ impl StreamRecord {
         };
         Self { sequence_number, change }
     }
+}
+
+/// The records of an event, each as it came.
+pub(crate) fn records(event: &RawValue) -> serde_json::Result<Vec<&RawValue>> {
+    #[derive(Deserialize)]
+    struct Event<'a> {
+        #[serde(rename = "Records", borrow)]
+        records: Vec<&'a RawValue>,
+    }
+    serde_json::from_str(event.get()).map(|Event { records }| records)
 }
 
 pub(crate) fn text(raw: &RawValue) -> Option<String> {

@@ -11,7 +11,7 @@ use ledgerline_kernel::{ImportId, ImportJob, ImportKey, ImportTotals, ImportedRo
 use crate::errors::{condition_failed, store_error};
 use crate::import_records::{ADDEND, addend, job, job_item, rows};
 use crate::index::field;
-use crate::ledger::{DynamoLedger, Item, STORE, rejected};
+use crate::ledger::{DynamoLedger, Item, STORE, rejected, text};
 use crate::records::item_key;
 
 #[async_trait]
@@ -39,35 +39,12 @@ impl ImportJobs for DynamoLedger {
         before: Option<&ImportId>,
         limit: usize,
     ) -> Result<Vec<ImportJob>, StoreError> {
-        let condition = if before.is_some() { "pk = :pk AND sk < :before" } else { "pk = :pk" };
-        let mut values = HashMap::from([(":pk".to_owned(), AttributeValue::S(ImportKey::jobs_pk(tenant)))]);
-        values.extend(before.map(|before| (":before".to_owned(), AttributeValue::S(before.to_string()))));
-        let mut jobs = Vec::new();
-        let mut page_start = None;
-        // DynamoDB ends a page at 1 MB, however many items were asked for.
-        while jobs.len() < limit {
-            let answer = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .consistent_read(true)
-                .scan_index_forward(false)
-                .limit(i32::try_from(limit - jobs.len()).unwrap_or(i32::MAX))
-                .key_condition_expression(condition)
-                .set_expression_attribute_values(Some(values.clone()))
-                .set_exclusive_start_key(page_start)
-                .send()
-                .await
-                .map_err(|error| store_error(STORE, &error))?;
-            for item in answer.items.unwrap_or_default() {
-                jobs.push(job(item)?);
-            }
-            page_start = answer.last_evaluated_key;
-            if page_start.is_none() {
-                break;
-            }
-        }
-        Ok(jobs)
+        let pk = (":pk", AttributeValue::S(ImportKey::jobs_pk(tenant)));
+        let items = match before {
+            None => self.backwards("pk = :pk", [pk], limit).await?,
+            Some(before) => self.backwards("pk = :pk AND sk < :before", [pk, (":before", text(before))], limit).await?,
+        };
+        items.into_iter().map(job).collect()
     }
 
     async fn replace(&self, job: &ImportJob) -> Result<bool, StoreError> {

@@ -28,6 +28,39 @@ impl DynamoLedger {
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self { client, table: table.into() }
     }
+
+    /// Up to `limit` items of one partition, the last by sort key first. Strongly consistent.
+    pub(crate) async fn backwards<const N: usize>(
+        &self,
+        condition: &str,
+        values: [(&str, AttributeValue); N],
+        limit: usize,
+    ) -> Result<Vec<Item>, StoreError> {
+        let values = HashMap::from(values.map(|(name, value)| (name.to_owned(), value)));
+        let (mut items, mut page_start) = (Vec::new(), None);
+        // DynamoDB ends a page at 1 MB, however many items were asked for.
+        while items.len() < limit {
+            let answer = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .consistent_read(true)
+                .scan_index_forward(false)
+                .limit(i32::try_from(limit - items.len()).unwrap_or(i32::MAX))
+                .key_condition_expression(condition)
+                .set_expression_attribute_values(Some(values.clone()))
+                .set_exclusive_start_key(page_start)
+                .send()
+                .await
+                .map_err(|error| store_error(STORE, &error))?;
+            items.extend(answer.items.unwrap_or_default());
+            page_start = answer.last_evaluated_key;
+            if page_start.is_none() {
+                break;
+            }
+        }
+        Ok(items)
+    }
 }
 
 #[async_trait]
@@ -75,34 +108,13 @@ impl LedgerRead for DynamoLedger {
             // There is nothing before the first.
             Some(Err(_)) => return Ok(Vec::new()),
         };
-        let mut items = Vec::new();
-        let mut page_start = None;
-        // DynamoDB ends a page at 1 MB, however many items were asked for.
-        while items.len() < limit {
-            let answer = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .consistent_read(true)
-                .scan_index_forward(false)
-                .limit(i32::try_from(limit - items.len()).unwrap_or(i32::MAX))
-                .key_condition_expression("pk = :pk AND sk BETWEEN :oldest AND :newest")
-                .expression_attribute_values(":pk", text(&key.partition))
-                .expression_attribute_values(":oldest", text(&key.at(Version::FIRST)))
-                .expression_attribute_values(":newest", text(&key.at(newest)))
-                .set_exclusive_start_key(page_start)
-                .send()
-                .await
-                .map_err(|error| store_error(STORE, &error))?;
-            for item in answer.items.unwrap_or_default() {
-                items.push(read(item)?);
-            }
-            page_start = answer.last_evaluated_key;
-            if page_start.is_none() {
-                break;
-            }
-        }
-        Ok(items)
+        let values = [
+            (":pk", text(&key.partition)),
+            (":oldest", text(&key.at(Version::FIRST))),
+            (":newest", text(&key.at(newest))),
+        ];
+        let items = self.backwards("pk = :pk AND sk BETWEEN :oldest AND :newest", values, limit).await?;
+        items.into_iter().map(read).collect()
     }
 }
 

@@ -1,10 +1,6 @@
 //! A line of JSON lines, without losing a digit of it.
 
-use std::fmt;
-
-use ledgerline_kernel::input::Problem;
-use serde::Deserializer;
-use serde::de::{MapAccess, Visitor};
+use ledgerline_kernel::input::{Problem, entries, object_of};
 use serde_json::value::RawValue;
 
 /// The entries of an object, in order, each value as its text.
@@ -19,7 +15,7 @@ impl<'a> Object<'a> {
     }
 
     fn of(raw: &'a RawValue) -> Option<Self> {
-        serde_json::Deserializer::from_str(raw.get()).deserialize_map(EntriesVisitor).ok().map(Self)
+        entries(raw).map(Self)
     }
 
     /// The value of a name given once.
@@ -46,26 +42,7 @@ impl<'a> Object<'a> {
 
     /// The object's text without an entry.
     pub(super) fn without(&self, name: &str) -> String {
-        let rest = self.0.iter().filter(|(found, _)| found != name);
-        let entries: Vec<_> = rest.map(|(found, value)| format!("{}:{value}", serde_json::json!(found))).collect();
-        format!("{{{}}}", entries.join(","))
-    }
-}
-
-struct EntriesVisitor;
-
-impl<'de> Visitor<'de> for EntriesVisitor {
-    type Value = Vec<(String, &'de RawValue)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(entry) = map.next_entry()? {
-            entries.push(entry);
-        }
-        Ok(entries)
+        let rest: Vec<_> = self.0.iter().filter(|(found, _)| found != name).cloned().collect();
+        object_of(&rest)
     }
 }
