@@ -1,7 +1,7 @@
 //! How lists are found: by an index, whatever is asked, and by looking at few rows, however many the
 //! tenant has. `LEDGERLINE_SCALE=full` asks it of a million rows instead of fifty thousand.
 
-use ledgerline_kernel::ports::{Comparison, Filter, ListQuery, Position, Sort};
+use ledgerline_kernel::ports::{Comparison, EntityList as _, Filter, ListQuery, Position, Sort};
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
 
@@ -256,4 +256,27 @@ async fn every_list_is_found_by_an_index_and_looks_at_few_rows() {
     }
     eprintln!("{count} statements over {rows} rows; at most {most:?}");
     assert!(bad.is_empty(), "{} of {count}, such as {}", bad.len(), bad[..3.min(bad.len())].join("\n"));
+}
+
+/// How often a statement of a list was planned for its own values.
+async fn plans_of_their_own(views: &PostgresViews) -> i64 {
+    let count = "SELECT coalesce(sum(custom_plans), 0)::bigint
+        FROM pg_prepared_statements WHERE statement LIKE '%product_of_tenant%'";
+    sqlx::query_scalar(count).fetch_one(&views.pool).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_list_is_planned_once_unless_postgres_knows_something_of_its_filter() {
+    let (_, database) = migrated().await;
+    // One connection, whose statements can be asked about.
+    let views = PostgresViews::lazy(database.url(), 1).unwrap();
+    let domain = Goods::new();
+    let known = ListQuery { filters: vec![filter("category", Comparison::Equal, "rings")], ..all_of("acme") };
+    let number = ListQuery { filters: vec![filter("price", Comparison::Less, "9")], ..all_of("acme") };
+    for (list, is_made_anew) in [(all_of("acme"), false), (known, true), (number, false)] {
+        let before = plans_of_their_own(&views).await;
+        views.list(&domain, &list).await.unwrap();
+        assert_eq!(plans_of_their_own(&views).await > before, is_made_anew, "{list:?}");
+    }
+    views.pool.close().await;
 }
