@@ -83,17 +83,13 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let domain = registry.by_resource("products").context("no products")?;
     let tables = [Table::filled(SMALL, &client, domain).await?, Table::filled(rows, &client, domain).await?];
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut measured =
-        vec![[[Rounds::default(), Rounds::default()], [Rounds::default(), Rounds::default()]]; Shape::ALL.len()];
+    let mut measured = vec![<[[Rounds; 2]; 2]>::default(); Shape::ALL.len()];
     for round in 0..=rounds {
         for (shape, measured) in Shape::ALL.iter().zip(&mut measured) {
-            for (table, [ours, theirs]) in tables.iter().zip(measured) {
-                let [our_p50, their_p50] = table.round(*shape, options, &mut random).await?;
-                // The first one warms up.
-                if round > 0 {
-                    ours.push(our_p50);
-                    theirs.push(their_p50);
-                }
+            let medians = round_of(&tables, *shape, options, &mut random).await?;
+            // The first one warms up.
+            for (sides, medians) in measured.iter_mut().zip(medians).filter(|_| round > 0) {
+                sides.iter_mut().zip(medians).for_each(|(side, median)| side.push(median));
             }
         }
     }
@@ -122,6 +118,39 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         table.views.pool().close().await;
     }
     Ok(report.finish(&options.reporting))
+}
+
+/// The medians of one round: of each table, ours first. The same lists, one side after the other: a list by hand
+/// that reads half of a table would else leave each of ours a cold cache. The two tables in turns: a small one that
+/// has the caches for itself is no measure for a large one.
+async fn round_of(
+    tables: &[Table; 2],
+    shape: Shape,
+    options: &Options,
+    random: &mut fastrand::Rng,
+) -> anyhow::Result<[[f64; 2]; 2]> {
+    let mut ask = |table: &Table| shape.ask(table.rows, options.limit, random);
+    let asked: Vec<_> = (0..options.samples).map(|_| tables.each_ref().map(&mut ask)).collect();
+    let mut sides = <[([f64; 2], Vec<Vec<String>>); 2]>::default();
+    for hand in if random.bool() { [true, false] } else { [false, true] } {
+        let (mut took, mut ids) = (<[Rounds; 2]>::default(), Vec::new());
+        for lists in &asked {
+            for ((table, (request, by_hand)), took) in tables.iter().zip(lists).zip(&mut took) {
+                let (time, page) =
+                    if hand { table.theirs(by_hand).await? } else { table.ours(request.clone()).await? };
+                took.push(time);
+                ids.push(page);
+            }
+        }
+        let [ours, theirs] = &mut sides;
+        *if hand { theirs } else { ours } = (took.map(|took| took.median()), ids);
+    }
+    let [([our_small, our_large], ours), ([their_small, their_large], theirs)] = sides;
+    let requests = asked.iter().flatten().map(|(request, _)| request);
+    for (request, (ours, theirs)) in requests.zip(ours.iter().zip(&theirs)) {
+        anyhow::ensure!(ours == theirs, "{request:?}: {ours:?} and {theirs:?}");
+    }
+    Ok([[our_small, their_small], [our_large, their_large]])
 }
 
 /// A client that nothing is ever asked of: these lists come from Postgres.
@@ -163,26 +192,6 @@ impl Table {
             Arc::new(SystemEnvironment),
         );
         Ok(Self { rows, views, queries, domain: Arc::clone(domain), _database: database })
-    }
-
-    /// The medians of one round, ours first. The same lists, one side after the other: a list by hand that
-    /// reads half of the table would else leave each of ours a cold cache.
-    async fn round(&self, shape: Shape, options: &Options, random: &mut fastrand::Rng) -> anyhow::Result<[f64; 2]> {
-        let asked: Vec<_> = (0..options.samples).map(|_| shape.ask(self.rows, options.limit, random)).collect();
-        let (mut ours, mut theirs) = (Rounds::default(), Rounds::default());
-        let (mut our_ids, mut their_ids) = (Vec::new(), Vec::new());
-        for hand in if random.bool() { [true, false] } else { [false, true] } {
-            for (request, by_hand) in &asked {
-                let (took, ids) = if hand { self.theirs(by_hand).await? } else { self.ours(request.clone()).await? };
-                let (rounds, into) = if hand { (&mut theirs, &mut their_ids) } else { (&mut ours, &mut our_ids) };
-                rounds.push(took);
-                into.push(ids);
-            }
-        }
-        for ((request, _), (ours, theirs)) in asked.iter().zip(our_ids.iter().zip(&their_ids)) {
-            anyhow::ensure!(ours == theirs, "{request:?}: {ours:?} and {theirs:?}");
-        }
-        Ok([ours.median(), theirs.median()])
     }
 
     /// Microseconds, and the ids of the page.
