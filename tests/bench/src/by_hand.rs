@@ -61,12 +61,12 @@ struct State {
 }
 
 #[derive(Deserialize)]
-struct Create {
-    sk: String,
-    code: String,
-    name: String,
+pub(crate) struct Create {
+    pub(crate) sk: String,
+    pub(crate) code: String,
+    pub(crate) name: String,
     #[serde(default)]
-    attributes: Value,
+    pub(crate) attributes: Value,
 }
 
 #[derive(Deserialize)]
@@ -101,9 +101,14 @@ impl ByHand {
         Self { client: client.clone(), entity_type }
     }
 
-    /// One put, on condition that there is no such item.
+    /// Puts what a request says.
     pub(crate) async fn create(&self, body: &str) -> anyhow::Result<()> {
-        let item = to_item(self.first(serde_json::from_str(body)?))?;
+        self.put(serde_json::from_str(body)?).await
+    }
+
+    /// One put, on condition that there is no such item.
+    pub(crate) async fn put(&self, request: Create) -> anyhow::Result<()> {
+        let item = to_item(self.first(request))?;
         self.client.put_item().table_name(TABLE).set_item(Some(item)).condition_expression(FREE).send().await?;
         Ok(())
     }

@@ -12,6 +12,7 @@ mod emulator;
 mod footprint;
 mod history;
 mod host;
+mod import;
 mod lag;
 mod load;
 mod ours;
@@ -52,8 +53,17 @@ enum What {
     Lag(lag::Options),
     /// A domain's tables made anew, against a parallel scan and an upsert
     Rebuild(rebuild::Options),
+    /// A file of rows brought in, against a put for each row; and the memory of its functions
+    Import(import::Options),
     /// Start-up time, memory, build time and crate count of the local host
     Footprint(footprint::Options),
+    /// One of the functions of an import until standard input ends, which then says what memory it took
+    #[command(hide = true)]
+    ImportProcess {
+        /// Which
+        #[arg(value_enum)]
+        process: import::Process,
+    },
     /// A DynamoDB with these tables until standard input ends; what the others measure on
     #[command(hide = true)]
     Emulator {
@@ -71,6 +81,10 @@ fn main() -> anyhow::Result<ExitCode> {
         What::Query(options) => client()?.block_on(query::run(&options)),
         What::Lag(options) => tokio::runtime::Runtime::new()?.block_on(lag::run(&options)),
         What::Rebuild(options) => client()?.block_on(rebuild::run(&options)),
+        What::Import(options) => client()?.block_on(import::run(&options)),
+        What::ImportProcess { process } => {
+            tokio::runtime::Runtime::new()?.block_on(import::serve(process)).map(|()| ExitCode::SUCCESS)
+        }
         What::Footprint(options) => footprint::run(&options).map(|()| ExitCode::SUCCESS),
         What::Emulator { tables } => {
             tokio::runtime::Runtime::new()?.block_on(emulator::serve(&tables)).map(|()| ExitCode::SUCCESS)

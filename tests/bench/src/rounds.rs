@@ -4,6 +4,12 @@
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rounds(Vec<f64>);
 
+impl FromIterator<f64> for Rounds {
+    fn from_iter<T: IntoIterator<Item = f64>>(values: T) -> Self {
+        Self(values.into_iter().collect())
+    }
+}
+
 impl Rounds {
     pub(crate) fn push(&mut self, value: f64) {
         self.0.push(value);
