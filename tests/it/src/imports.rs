@@ -1,4 +1,14 @@
-//! Imports over a real ledger table and a real data table, in good weather and in bad.
+//! Imports over a real ledger table and a real data table, in good weather and in bad; and through their
+//! functions, queue and bucket, in worse.
+//!
+//! `LEDGERLINE_STORM=full` runs the storms at full size, a tenth otherwise; `LEDGERLINE_SEED` chooses what is in
+//! the files and who is killed.
+
+mod fair;
+mod hostile;
+mod kills;
+mod redrive;
+mod site;
 
 use std::future::{Future, poll_fn};
 use std::io::Cursor;
@@ -22,6 +32,8 @@ use ledgerline_lambda::SystemEnvironment;
 use ledgerline_ledger_dynamodb::{DynamoDataTable, DynamoLedger};
 use ledgerline_stores::{DynamoAt, Fault, FaultyDynamo, LocalDynamo};
 use ledgerline_testkit::{MemoryObjects, MemoryQueue};
+
+use crate::projection::{scale, seed};
 
 const LEDGER: &str = "ledger";
 const DATA: &str = "data";
@@ -128,6 +140,12 @@ fn csv(rows: u32, price: impl Fn(u32) -> u32) -> String {
 
 fn counts(created: u64, updated: u64, unchanged: u64, failed: u64) -> ImportCounts {
     ImportCounts { created, updated, unchanged, failed }
+}
+
+/// What every storm prints; shown by `--nocapture`.
+fn announce(what: &str, figures: &str) {
+    let size = if scale(10) == 10 { "full" } else { "a tenth (LEDGERLINE_STORM=full runs all)" };
+    println!("imports: {what}; seed {}, size {size}; {figures}", seed());
 }
 
 #[tokio::test]
