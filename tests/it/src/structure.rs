@@ -187,6 +187,20 @@ fn the_functions_that_exist_are_the_functions_that_are_deployed() {
 }
 
 #[test]
+fn what_the_templates_metrics_count_is_what_functions_log() {
+    let template = std::fs::read_to_string(root().join("template.yaml")).unwrap();
+    let patterns = template.lines().filter_map(|line| line.trim().strip_prefix("FilterPattern: "));
+    let phrases: Vec<&str> = patterns.map(|pattern| pattern.split('"').nth(1).unwrap()).collect();
+    assert!(phrases.len() >= 4, "{phrases:?}");
+    let mut sources = String::new();
+    for folder in ["shared", "functions"] {
+        read_sources(&root().join(folder), &mut sources);
+    }
+    let unheard: Vec<_> = phrases.iter().filter(|phrase| !sources.contains(**phrase)).collect();
+    assert!(unheard.is_empty(), "{unheard:?}");
+}
+
+#[test]
 fn a_functions_main_is_at_most_25_lines() {
     for name in folders(&root().join("functions")) {
         let main = std::fs::read_to_string(root().join("functions").join(&name).join("src/main.rs")).unwrap();

@@ -89,11 +89,14 @@ impl ImportWorker {
             number,
             next: 0,
             size: FIRST_PART,
+            counts: ImportCounts::default(),
         };
         let earlier = self.jobs.outcomes_of(&rows.job.key, number).await?;
         rows.next = behind(&earlier);
         self.show.catch_up(rows.domain, &earlier).await?;
-        let worked = self.go_through(&mut rows, in_time).await?;
+        let worked = self.go_through(&mut rows, in_time).await;
+        rows.tell_counts();
+        let worked = worked?;
         if worked == ChunkWorked::Done {
             self.complete(&rows, !earlier.is_empty()).await?;
         }
@@ -180,6 +183,8 @@ struct Rows<'a> {
     next: usize,
     /// How many make the next part, at most.
     size: usize,
+    /// What became of those that got their outcome here.
+    counts: ImportCounts,
 }
 
 impl Rows<'_> {
@@ -221,10 +226,20 @@ impl Rows<'_> {
     fn went_on(&mut self, outcome: &ImportedRows, written: usize) {
         let taken = usize::try_from(outcome.rows).unwrap_or(usize::MAX);
         self.next = self.next.saturating_add(taken);
+        self.counts.add(&outcome.counts);
         if taken < self.size {
             self.size = taken.max(FIRST_PART);
         } else if written <= taken / 2 {
             self.size = LARGEST_PART;
+        }
+    }
+
+    /// The template counts rows by these lines.
+    fn tell_counts(&self) {
+        let ImportCounts { created, updated, unchanged, failed } = self.counts;
+        let counts = [("created", created), ("updated", updated), ("unchanged", unchanged), ("failed", failed)];
+        for (outcome, rows) in counts.into_iter().filter(|(_, rows)| *rows > 0) {
+            tracing::info!(import.id = %self.job.key.id, outcome, rows, "rows were imported");
         }
     }
 }
