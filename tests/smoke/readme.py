@@ -35,7 +35,7 @@ def main():
         def adapted(code):
             code = code.replace("http://127.0.0.1:3000", base)
             code = re.sub(r"^cargo run$", f"cargo run -- {place} --port {port}", code, flags=re.MULTILINE)
-            return re.sub(r"cargo run --quiet -- (token|verify|rebuild|reconcile|quarantine list|diagnose|resync|import)", rf"cargo run --quiet -- \1 {place}", code)
+            return re.sub(r"cargo run --quiet -- (token|verify|rebuild|reconcile|quarantine list|dead-letters list|diagnose|resync|import)", rf"cargo run --quiet -- \1 {place}", code)
 
         def serve():
             process = start(f"cd {ROOT} && exec cargo run -- {place} --port {port}")

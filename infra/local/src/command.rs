@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
 use crate::banner;
+use crate::dead_letters::{self, DeadLetters};
 use crate::diagnose::{self, Diagnose};
 use crate::failure::Failure;
 use crate::host::{Host, HostOptions, Serving};
@@ -78,6 +79,8 @@ enum Command {
     Resync(Resync),
     /// List what the projections could not take, or try it again
     Quarantine(Quarantine),
+    /// List the messages that a function failed on too often, or bring them back to be tried again
+    DeadLetters(DeadLetters),
     /// Bring the rows of a file into the ledger; run again after an interruption, it goes on
     Import(Import),
     /// Make a domain's Postgres tables anew from the ledger while writes go on; started again, it goes on where it was
@@ -165,6 +168,13 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Quarantine(Quarantine { action: Action::Redrive(redrive) })) => {
             let template = redrive.which.template.clone();
             operated(cli, redrive, template, quarantine::redrive_text, quarantine::redrive_verdict)
+        }
+        Some(Command::DeadLetters(DeadLetters { action: dead_letters::Action::List(list) })) => {
+            operated(cli, list, list.which.template.clone(), dead_letters::list_text, |_| Ok(()))
+        }
+        Some(Command::DeadLetters(DeadLetters { action: dead_letters::Action::Redrive(redrive) })) => {
+            let template = redrive.which.template.clone();
+            operated(cli, redrive, template, dead_letters::redrive_text, dead_letters::redrive_verdict)
         }
         Some(Command::Import(args)) => import_rows(cli, args),
         Some(Command::Stack(stack)) => {

@@ -260,9 +260,10 @@ fn advice_on_work(status: &MappingsStatus) -> Vec<String> {
             advice.push(format!("{name} does not get on ({error}): mend that; what failed comes again by itself"));
         }
         if let Some(dead) = queue.dead_letter_queue_arn.as_ref().filter(|_| queue.dead_letters > 0) {
+            let dead = dead.rsplit(':').next().unwrap_or(dead);
             advice.push(format!(
-                "{} messages that {name} failed on too often are in {dead}: mend what made them fail, then redrive them \
-                 (`StartMessageMoveTask` of SQS)",
+                "{} messages that {name} failed on too often are in {dead}: `ledgerline dead-letters list` shows them; \
+                 mend what made them fail, then `ledgerline dead-letters redrive`",
                 queue.dead_letters
             ));
         }

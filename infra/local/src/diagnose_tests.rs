@@ -1,12 +1,10 @@
 use aws_sdk_dynamodb::types::AttributeValue;
-use clap::Parser as _;
 use ledgerline_lambda::dynamodb_client;
 use serde_json::json;
 
 use super::*;
-use crate::command::{self, Cli};
 use crate::host::Host;
-use crate::host_fixture::{create, place, start};
+use crate::host_fixture::{create, place, run, start};
 use crate::operate::operate;
 use crate::quarantine::Held;
 use crate::reconcile::{Reconcile, Resync};
@@ -14,14 +12,6 @@ use crate::reconcile::{Reconcile, Resync};
 async fn diagnosed(data_dir: &std::path::Path) -> Diagnosis {
     let diagnose = Diagnose { tenant: None, template: None };
     operate(&diagnose, &place(data_dir), &Progress::silent()).await.unwrap()
-}
-
-/// As the command line does it, from its arguments to its exit status.
-async fn run(data_dir: &std::path::Path, command: &[&str]) -> Result<(), String> {
-    let data_dir = ["--data-dir", data_dir.to_str().unwrap()];
-    let cli = Cli::parse_from(["ledgerline"].iter().chain(command).chain(&data_dir));
-    let ran = tokio::task::spawn_blocking(move || command::run(&cli)).await.unwrap();
-    ran.map(drop).map_err(|error| format!("{error:#}"))
 }
 
 /// Loses a product from the data table, where the host does not look.

@@ -21,6 +21,8 @@ impl Failure {
     pub const UNDER_WAY: &'static str = "UNDER_WAY";
     /// The ledger has nothing of the tenant that was named.
     pub const NO_SUCH_TENANT: &'static str = "NO_SUCH_TENANT";
+    /// There is no dead-letter queue of the name that was given.
+    pub const NO_SUCH_QUEUE: &'static str = "NO_SUCH_QUEUE";
     /// It was done, and what it found is not as it should be: the report says what.
     pub const NOT_WELL: &'static str = "NOT_WELL";
     /// The command line makes no sense.

@@ -18,6 +18,7 @@ use url::Url;
 
 use crate::banner::TENANT;
 use crate::data_dir::{DataDir, HostRecord, Use};
+use crate::dead_letters::dead_letter_queues;
 use crate::event_source::Invoke;
 use crate::gateway::{Door, Gateway};
 use crate::issuer::{AUDIENCE, Claims, ISSUER, IssuerKey, KeySet};
@@ -142,6 +143,7 @@ impl Host {
             Serving::Watch(_) => PostgresViews::lazy(stores.postgres.url(), OPERATOR_CONNECTIONS)?,
         };
         let site = Site::new(&config, views, dir.path()).await?.beside(mappings.reader());
+        let site = site.with_dead_letters(dead_letter_queues(&template, &stores.messaging).await);
         let operators = operate::router(site, &dir)?;
         gateway.admit_operators(operators.merge(operate::for_operators(mappings.reader().router(), &dir)?));
         gateway.ready(functions);

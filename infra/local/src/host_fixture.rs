@@ -5,8 +5,10 @@ use std::path::Path;
 use axum::body::Body;
 use axum::http::Request;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use clap::Parser as _;
 use serde_json::json;
 
+use crate::command::{self, Cli};
 use crate::host::{Host, HostOptions, Serving};
 use crate::operate::Place;
 
@@ -29,6 +31,14 @@ pub(crate) async fn start(data_dir: &Path) -> Host {
 /// Where an operator's command finds that host, or its stores.
 pub(crate) fn place(data_dir: &Path) -> Place {
     Place { data_dir: data_dir.to_owned(), template: None, host_url: None, database_url: None }
+}
+
+/// As the command line does it, from its arguments to its exit status.
+pub(crate) async fn run(data_dir: &Path, command: &[&str]) -> Result<(), String> {
+    let data_dir = ["--data-dir", data_dir.to_str().unwrap()];
+    let cli = Cli::parse_from(["ledgerline"].iter().chain(command).chain(&data_dir));
+    let ran = tokio::task::spawn_blocking(move || command::run(&cli)).await.unwrap();
+    ran.map(drop).map_err(|error| format!("{error:#}"))
 }
 
 /// Creates a product of category `c`, by a command.

@@ -3,6 +3,7 @@
 pub mod banner;
 pub mod command;
 pub mod data_dir;
+pub mod dead_letters;
 pub mod diagnose;
 pub mod event_source;
 pub mod failure;

@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::data_dir::{DataDir, Use, read_record};
+use crate::dead_letters::{DeadLetterQueue, dead_letter_queues};
 use crate::failure::Failure;
 use crate::host::config_of;
 use crate::mappings::MappingsReader;
@@ -67,6 +68,8 @@ pub struct Site {
     pub upkeep: Upkeep,
     /// What the host's event source mappings do; none where no host runs.
     pub mappings: Option<MappingsReader>,
+    /// Where functions' messages go that they fail on.
+    pub dead_letters: Vec<DeadLetterQueue>,
     /// Postgres. The embedded one has a single connection, which the host's functions use too.
     pub views: PostgresViews,
     /// Where state is kept.
@@ -89,6 +92,7 @@ impl Site {
             registry,
             upkeep: Upkeep::new(config, views.clone()).await?,
             mappings: None,
+            dead_letters: Vec::new(),
             views,
             data_dir: data_dir.to_owned(),
             under_way: UnderWay::default(),
@@ -101,6 +105,12 @@ impl Site {
     #[must_use]
     pub fn beside(self, mappings: MappingsReader) -> Self {
         Self { mappings: Some(mappings), ..self }
+    }
+
+    /// The same with these dead-letter queues.
+    #[must_use]
+    pub fn with_dead_letters(self, dead_letters: Vec<DeadLetterQueue>) -> Self {
+        Self { dead_letters, ..self }
     }
 }
 
@@ -189,11 +199,16 @@ pub async fn operate<O: Operation>(operation: &O, place: &Place, progress: &Prog
         return call::call(url, &key, operation, progress).await;
     }
     ensure_ledger(data_dir)?;
-    match (DataDir::take(data_dir, Use::Command(&O::NAME.replace('-', " "))), read_record(data_dir)) {
+    match (DataDir::take(data_dir, Use::Command(&as_typed(O::NAME))), read_record(data_dir)) {
         (Ok(dir), _) => run_here(operation, place, dir, progress).await,
         (Err(_), Some(record)) => call::call(&record.url, &key_in(data_dir)?, operation, progress).await,
         (Err(in_use), None) => Err(in_use),
     }
+}
+
+/// An operation's name as the command is typed: `quarantine list`, `dead-letters redrive`.
+fn as_typed(name: &str) -> String {
+    name.rsplit_once('-').map_or_else(|| name.to_owned(), |(command, action)| format!("{command} {action}"))
 }
 
 /// Fails where no host has ever kept anything.
@@ -223,6 +238,7 @@ async fn run_here<O: Operation>(
         let config = config_of(&template, &dir, &stores)?;
         stores.ensure_read_models(&config).await?;
         let site = Site::new(&config, PostgresViews::new(stores.pool.clone()), dir.path()).await?;
+        let site = site.with_dead_letters(dead_letter_queues(&template, &stores.messaging).await);
         tokio::select! {
             done = operation.run(&site, progress) => done,
             // The stores are to be stopped all the same: an embedded Postgres that is not is lost.

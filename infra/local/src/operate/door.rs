@@ -52,6 +52,8 @@ fn operations(router: Router<Site>) -> Router<Site> {
     let router = add::<crate::reconcile::Resync>(router);
     let router = add::<crate::quarantine::List>(router);
     let router = add::<crate::quarantine::Redrive>(router);
+    let router = add::<crate::dead_letters::List>(router);
+    let router = add::<crate::dead_letters::Redrive>(router);
     add::<crate::diagnose::Diagnose>(router)
 }
 

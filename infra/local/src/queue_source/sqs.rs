@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::operation::receive_message::builders::ReceiveMessageFluentBuilder;
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageAttributeValue,
     MessageSystemAttributeName, QueueAttributeName,
@@ -18,6 +19,12 @@ use crate::event_source::LOCAL_REGION;
 /// Entries of a request.
 const ENTRIES: usize = 10;
 
+/// How long a look waits for a message.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How often SQS is asked how far a move is.
+const MOVING: Duration = Duration::from_millis(500);
+
 /// A queue by the API of SQS.
 #[derive(Debug, Clone)]
 pub struct SqsApi {
@@ -31,6 +38,52 @@ impl SqsApi {
     #[must_use]
     pub fn new(client: Client, url: impl Into<String>, arn: impl Into<String>) -> Self {
         Self { client, url: url.into(), arn: arn.into() }
+    }
+
+    /// Some of its messages, at most 10, which everybody else still sees. SQS counts it as a receive of each.
+    ///
+    /// # Errors
+    /// If the queue cannot be read.
+    pub async fn look(&self, max: usize) -> anyhow::Result<Vec<Message>> {
+        // Waiting makes SQS ask all of its servers, and not some.
+        let received = self.receiving(max, LOOK)?.visibility_timeout(0).send().await?;
+        Ok(received.messages.unwrap_or_default().into_iter().map(read).collect())
+    }
+
+    /// How many messages it holds, in sight or not.
+    ///
+    /// # Errors
+    /// If it cannot be asked.
+    pub async fn count(&self) -> anyhow::Result<u64> {
+        Ok(self.depths().await?.total())
+    }
+
+    /// Moves what is in it, a dead-letter queue, to where each message came from. Gives how many those were.
+    ///
+    /// # Errors
+    /// If SQS refuses, or gives up before the end.
+    pub async fn redrive(&self) -> anyhow::Result<u64> {
+        self.client.start_message_move_task().source_arn(&self.arn).send().await?;
+        loop {
+            let tasks = self.client.list_message_move_tasks().source_arn(&self.arn).send().await?;
+            let newest = tasks.results().first().context("SQS knows of no such task")?;
+            let moved = newest.approximate_number_of_messages_moved();
+            match newest.status().unwrap_or_default() {
+                "COMPLETED" => return Ok(moved.try_into()?),
+                "RUNNING" => tokio::time::sleep(MOVING).await,
+                status => {
+                    let reason = newest.failure_reason().unwrap_or("no reason is given");
+                    bail!("the move is {status} after {moved} messages: {reason}");
+                }
+            }
+        }
+    }
+
+    fn receiving(&self, max: usize, wait: Duration) -> anyhow::Result<ReceiveMessageFluentBuilder> {
+        let receive = self.client.receive_message().queue_url(&self.url).max_number_of_messages(max.try_into()?);
+        let receive = receive.wait_time_seconds(wait.as_secs().try_into()?);
+        let receive = receive.message_system_attribute_names(MessageSystemAttributeName::All);
+        Ok(receive.message_attribute_names("All"))
     }
 }
 
@@ -76,10 +129,7 @@ impl MessageSource for SqsApi {
     }
 
     async fn receive(&self, max: usize, wait: Duration) -> anyhow::Result<Vec<Message>> {
-        let receive = self.client.receive_message().queue_url(&self.url).max_number_of_messages(max.try_into()?);
-        let receive = receive.wait_time_seconds(wait.as_secs().try_into()?);
-        let receive = receive.message_system_attribute_names(MessageSystemAttributeName::All);
-        let received = receive.message_attribute_names("All").send().await?;
+        let received = self.receiving(max, wait)?.send().await?;
         Ok(received.messages.unwrap_or_default().into_iter().map(read).collect())
     }
 

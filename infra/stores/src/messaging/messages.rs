@@ -96,12 +96,11 @@ impl Messages {
     }
 }
 
-/// A message as it comes to a dead-letter queue: the same one, as if it had never been received.
+/// A message as it comes to a dead-letter queue: the same one. How often it was received is counted on, across
+/// all queues, as SQS does.
 fn buried(mut held: Held, source: &str) -> Held {
     held.source = Some(source.to_owned());
     held.message.receipt_handle = None;
-    held.message.approximate_receive_count = 0;
-    held.message.approximate_first_receive_timestamp = None;
     held.message.visible_at = now();
     held
 }

@@ -166,6 +166,11 @@ async fn a_redrive_brings_dead_letters_back_to_where_they_came_from_in_their_gro
     assert_eq!(receive(&client, &url).await.len(), 5);
     assert_eq!(receive(&client, &url).await.len(), 0);
     assert_eq!(messaging.queues().depth("dead").await.unwrap(), 5);
+    let look = client.receive_message().queue_url(messaging.queue_url("dead")).visibility_timeout(0);
+    let dead = look.message_system_attribute_names(System::All).send().await.unwrap().messages.unwrap();
+    let attributes = dead[0].attributes().unwrap();
+    assert_eq!(attributes[&System::ApproximateReceiveCount], "2", "it is counted across queues");
+    assert_eq!(attributes[&System::DeadLetterQueueSourceArn], LocalMessaging::queue_arn("work"));
     let start = client.start_message_move_task().source_arn(LocalMessaging::queue_arn("dead"));
     start.send().await.unwrap();
     let tasks = client.list_message_move_tasks().source_arn(LocalMessaging::queue_arn("dead")).send().await.unwrap();
@@ -176,5 +181,23 @@ async fn a_redrive_brings_dead_letters_back_to_where_they_came_from_in_their_gro
     assert_eq!(bodies, ["m0", "m1", "m2", "m3", "m4"]);
     assert!(back.iter().all(|message| group(message) == "acme"));
     assert_eq!(back[0].attributes().unwrap()[&System::ApproximateReceiveCount], "1");
+    messaging.stop().await;
+}
+
+#[tokio::test]
+async fn only_what_some_queue_sends_its_dead_letters_to_is_redriven_and_no_faster_than_sqs_does() {
+    let redrive = json!({"deadLetterTargetArn": LocalMessaging::queue_arn("dead"), "maxReceiveCount": 1}).to_string();
+    let (messaging, client, _) = queue(&[("RedrivePolicy", &redrive)]).await;
+    messaging.create_queue("dead", BTreeMap::new()).await.unwrap();
+    let refused = async |queue: &str, rate: i32| {
+        let start = client.start_message_move_task().source_arn(LocalMessaging::queue_arn(queue));
+        let refused = start.max_number_of_messages_per_second(rate).send().await.err()?;
+        refused.code().map(str::to_owned)
+    };
+    assert_eq!(refused("work", 1).await.as_deref(), Some("InvalidParameterValue"));
+    assert_eq!(refused("nobody", 1).await.as_deref(), Some("ResourceNotFoundException"));
+    assert_eq!(refused("dead", 0).await.as_deref(), Some("InvalidParameterValue"));
+    assert_eq!(refused("dead", 501).await.as_deref(), Some("InvalidParameterValue"));
+    assert_eq!(refused("dead", 500).await, None);
     messaging.stop().await;
 }

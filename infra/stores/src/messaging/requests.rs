@@ -1,6 +1,6 @@
 //! What winterbaume does not do of SQS's API: `SendMessage` and `SendMessageBatch` within their limits, each
-//! entry with an answer of its own, and `ReceiveMessage` with all attributes and no polling. Limits and
-//! error codes are those of SQS.
+//! entry with an answer of its own, `ReceiveMessage` with all attributes and no polling, and the refusals of
+//! `StartMessageMoveTask`. Limits and error codes are those of SQS.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use winterbaume_sqs::types::MessageAttribute;
 
 use super::backend::LARGEST_MESSAGE;
 use super::fair::Held;
+use super::messages::name_in;
 use super::{Shared, scope};
 
 /// Messages in a request.
@@ -20,6 +21,9 @@ const MESSAGES: usize = 10;
 
 /// Letters of a `MessageGroupId`.
 const GROUP: usize = 128;
+
+/// Messages that are moved in a second, at most.
+const MOVES: i64 = 500;
 
 /// How long a receive waits at most before it looks again: what was hidden comes into sight without a sound.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -65,7 +69,7 @@ impl From<Refusal> for MockResponse {
 /// Answers a request; none for one that winterbaume answers.
 pub(super) async fn answer(shared: &Shared, target: &str, body: &[u8]) -> Option<MockResponse> {
     let action = target.strip_prefix("AmazonSQS.")?;
-    if !["SendMessage", "SendMessageBatch", "ReceiveMessage"].contains(&action) {
+    if !["SendMessage", "SendMessageBatch", "ReceiveMessage", "StartMessageMoveTask"].contains(&action) {
         return None;
     }
     let Ok(input) = serde_json::from_slice::<Value>(body) else {
@@ -74,6 +78,7 @@ pub(super) async fn answer(shared: &Shared, target: &str, body: &[u8]) -> Option
     let queue = input.get("QueueUrl").and_then(Value::as_str).and_then(|url| url.rsplit('/').next());
     let queue = queue.unwrap_or_default();
     let answered = match action {
+        "StartMessageMoveTask" => return check_move(shared, &input).await.err().map(MockResponse::from),
         "SendMessage" => send(shared, queue, &input).await,
         "SendMessageBatch" => send_batch(shared, queue, &input).await,
         _ => receive(shared, queue, &input).await,
@@ -130,6 +135,22 @@ async fn send_batch(shared: &Shared, queue: &str, input: &Value) -> Result<Value
         }
     }
     Ok(json!({ "Successful": successful, "Failed": failed }))
+}
+
+/// Whether messages can be moved out of this queue. The moving itself is winterbaume's to ask for.
+async fn check_move(shared: &Shared, input: &Value) -> Result<(), Refusal> {
+    let invalid = |message: &str| refusal("InvalidParameterValue", message);
+    if !number(input, "MaxNumberOfMessagesPerSecond").is_none_or(|rate| (1..=MOVES).contains(&rate)) {
+        return Err(invalid("MaxNumberOfMessagesPerSecond must be between 1 and 500."));
+    }
+    let source = name_in(text(input, "SourceArn").unwrap_or_default());
+    let (account, region) = scope();
+    let sources = match shared.sqs.list_dead_letter_source_queues(account, region, source).await {
+        // Which winterbaume says itself.
+        Err(SqsError::NonExistentQueue) => return Ok(()),
+        sources => sources?,
+    };
+    if sources.is_empty() { Err(invalid("Source queue must be configured as a Dead Letter Queue.")) } else { Ok(()) }
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
