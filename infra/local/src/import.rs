@@ -53,7 +53,8 @@ pub struct Import {
     /// Import nothing: show the first rows as they would be stored, and what is wrong with the first 1,000
     #[arg(long)]
     pub dry_run: bool,
-    /// Where the rows go that were not accepted [default: FILE.errors.csv]
+    /// Where the rows go that were not accepted [default: FILE.errors.csv]; of an archive whose files have other
+    /// columns, into several (FILE.errors-2.csv)
     #[arg(long, value_name = "FILE")]
     pub errors: Option<PathBuf>,
     /// The template to read, where no host runs [default: ./template.yaml, else the built-in one]
@@ -124,8 +125,8 @@ impl Import {
 pub struct Imported {
     /// How it ended.
     pub(crate) view: ImportView,
-    /// Where the rows are that were not accepted.
-    pub(crate) errors: Option<PathBuf>,
+    /// Where the rows are that were not accepted: a file, or several where they have other columns.
+    pub(crate) errors: Vec<PathBuf>,
     /// How long it took, as seen from here.
     pub(crate) took: Duration,
 }
@@ -215,12 +216,8 @@ async fn follow(import: &Import, api: &Api, data_dir: &Path) -> anyhow::Result<I
     let view = watch(api, view).await?;
     memo.forget();
     let errors = match view.counts.failed {
-        0 => None,
-        _ => {
-            let path = import.errors_file();
-            api.errors(&view.id, &path).await?;
-            Some(path)
-        }
+        0 => Vec::new(),
+        _ => api.errors(&view.id, &import.errors_file()).await?,
     };
     Ok(Imported { view, errors, took: begun.elapsed() })
 }
@@ -256,3 +253,7 @@ async fn watch(api: &Api, mut view: ImportView) -> anyhow::Result<ImportView> {
     bar.finish_and_clear();
     Ok(view)
 }
+
+#[cfg(test)]
+#[path = "import_tests.rs"]
+mod tests;

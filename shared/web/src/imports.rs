@@ -149,7 +149,9 @@ impl Endpoint {
         success(status, incoming, &ImportView::of(&now), Extra::default(), None)
     }
 
-    /// A page of a file, with a link to the next one (RFC 8288): pages put together are the file.
+    /// A page of a table, with a link to the next one (RFC 8288). Pages of the same file name put together are the
+    /// file. An import has several where the files of its archive have other columns than those before them:
+    /// each begins with the page that has a header, as `header` of the content type says (RFC 4180).
     async fn errors(&self, key: &ImportKey, uri: &Uri, mut query: Parameters) -> Result<Response, ApiError> {
         let cursor = query.text("cursor");
         query.finish()?;
@@ -158,8 +160,13 @@ impl Endpoint {
         let page = self.imports.error_page(key, from).await?;
         let mut response = Response::new(Body::from(page.csv));
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
-        if let Ok(name) = HeaderValue::from_str(&format!("attachment; filename=\"{}.errors.csv\"", key.id)) {
+        let content_type = match page.has_header {
+            true => "text/csv; charset=utf-8; header=present",
+            false => "text/csv; charset=utf-8; header=absent",
+        };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        let table = if page.table > 1 { format!("-{}", page.table) } else { String::new() };
+        if let Ok(name) = HeaderValue::from_str(&format!("attachment; filename=\"{}.errors{table}.csv\"", key.id)) {
             headers.insert(CONTENT_DISPOSITION, name);
         }
         let next = page.next.map(|next| self.cursor_key.seal(&scope, &next));

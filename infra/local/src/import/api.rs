@@ -1,6 +1,6 @@
 //! The routes of imports, from outside.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use axum::body::{Body, Bytes, to_bytes};
@@ -13,6 +13,7 @@ use hyper_util::rt::TokioExecutor;
 use indicatif::ProgressBar;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const BASE: &str = "/api/v1/imports";
@@ -117,7 +118,7 @@ impl Api {
 
     /// Puts a file where the API says, piece by piece.
     pub(super) async fn upload(&self, url: &str, file: &Path, size: u64, bar: &ProgressBar) -> anyhow::Result<()> {
-        let open = tokio::fs::File::open(file).await.with_context(|| format!("cannot read {}", file.display()))?;
+        let open = File::open(file).await.with_context(|| format!("cannot read {}", file.display()))?;
         let bar = bar.clone();
         let pieces = stream::try_unfold(open, move |mut open| {
             let bar = bar.clone();
@@ -139,24 +140,29 @@ impl Api {
         Ok(())
     }
 
-    /// Writes the rows that were not accepted to a file.
-    pub(super) async fn errors(&self, id: &str, path: &Path) -> anyhow::Result<()> {
-        let mut file =
-            tokio::fs::File::create(path).await.with_context(|| format!("cannot write {}", path.display()))?;
-        let mut from = format!("/{id}/errors");
-        loop {
-            let response = self.send(Method::GET, &from, Body::empty()).await?;
-            let next = next_page(&response);
-            let status = response.status();
+    /// Writes the rows that were not accepted to the file at `path`, and beside it to as many more as it
+    /// takes where they have other columns. Gives all of them.
+    pub(super) async fn errors(&self, id: &str, path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+        let (mut paths, mut file, mut from) = (Vec::new(), None, Some(format!("/{id}/errors")));
+        while let Some(page) = from {
+            let response = self.send(Method::GET, &page, Body::empty()).await?;
+            let (next, begins, status) = (next_page(&response), begins_a_file(&response), response.status());
             let text = to_bytes(response.into_body(), usize::MAX).await.context("the answer broke off")?;
             anyhow::ensure!(status == StatusCode::OK, "{status} {}", String::from_utf8_lossy(&text));
-            file.write_all(&text).await.with_context(|| format!("cannot write {}", path.display()))?;
-            match next {
-                Some(next) => from = next,
-                None => break,
-            }
+            let mut open = match file.take().filter(|_| !begins) {
+                Some(open) => open,
+                None => {
+                    let path = numbered(path, paths.len() + 1);
+                    let made = File::create(&path).await.with_context(|| format!("cannot write {}", path.display()));
+                    paths.push(path);
+                    made?
+                }
+            };
+            let written = async { open.write_all(&text).await.and(open.flush().await) };
+            written.await.with_context(|| format!("cannot write {}", path.display()))?;
+            (file, from) = (Some(open), next);
         }
-        file.flush().await.with_context(|| format!("cannot write {}", path.display()))
+        Ok(paths)
     }
 
     async fn view(&self, method: Method, path: &str, body: Body) -> anyhow::Result<ImportView> {
@@ -193,6 +199,26 @@ impl Api {
 fn next_page<B>(response: &Response<B>) -> Option<String> {
     let (next, _) = response.headers().get(LINK)?.to_str().ok()?.strip_prefix('<')?.split_once('>')?;
     Some(next.strip_prefix(BASE)?.to_owned())
+}
+
+/// Whether a page is the first of its file (RFC 4180).
+fn begins_a_file<B>(response: &Response<B>) -> bool {
+    let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.is_some_and(|value| value.split(';').any(|part| part.trim() == "header=present"))
+}
+
+/// The name of a second file beside `rings.errors.csv`: `rings.errors-2.csv`.
+fn numbered(path: &Path, number: usize) -> PathBuf {
+    if number == 1 {
+        return path.to_owned();
+    }
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(format!("-{number}"));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
 }
 
 /// What a problem says, for people.

@@ -57,8 +57,20 @@ fn table(imported: &Imported) -> String {
     if let Some(failure) = &view.failure {
         let _ = write!(text, "\n{}: {}", failure.code, failure.message);
     }
-    if let Some(errors) = errors {
-        let _ = write!(text, "\nwhat was not accepted, and why, is in {0}; mend it and import {0}", errors.display());
+    let files: Vec<_> = errors.iter().map(|path| path.display().to_string()).collect();
+    match files.as_slice() {
+        [] => {}
+        [file] => {
+            let _ = write!(text, "\nwhat was not accepted, and why, is in {file}; mend it and import {file}");
+        }
+        files => {
+            let files = files.join(", ");
+            let _ = write!(
+                text,
+                "\nwhat was not accepted, and why, is in {files}: the archive's files have different columns; mend each \
+                 and import it"
+            );
+        }
     }
     text
 }

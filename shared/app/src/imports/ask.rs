@@ -75,6 +75,8 @@ pub struct ImportStatus {
 /// Failed rows of one file, with what their fields are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowErrors {
+    /// Of which outcome: its chunk and first row.
+    pub place: (u32, u32),
     /// The file's name in an archive.
     pub file: Option<String>,
     /// The columns of its table; none of JSON lines.
@@ -231,7 +233,10 @@ impl Imports {
         }
         let (outcomes, next) = self.jobs.outcomes(key, after).await?;
         let failed = outcomes.into_iter().filter(|rows| !rows.failures.is_empty());
-        let errors = failed.map(|rows| RowErrors { file: rows.file, columns: rows.columns, rows: rows.failures });
+        let errors = failed.map(|rows| {
+            let place = (rows.chunk, rows.first);
+            RowErrors { place, file: rows.file, columns: rows.columns, rows: rows.failures }
+        });
         Ok((errors.collect(), next))
     }
 }

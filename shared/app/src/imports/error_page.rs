@@ -19,14 +19,23 @@ pub struct ErrorPlace {
     after: (u32, u32),
     /// What tells the columns that were written last from others.
     columns: Hash,
+    /// The table that has them.
+    table: u32,
 }
 
 /// Some of the rows that were not accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// All of them have the same columns. Where an archive's files have not, the rows make several tables, each of
+/// which is imported again by itself: in one table with the columns of all, a row would have empty cells
+/// where its file has no column, and an empty cell is `null` in a patch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ErrorPage {
-    /// CSV. Its first line is a header, unless the page before had the same columns; so pages follow each
-    /// other in one file. Where an archive's files have other columns, a header comes in between.
+    /// CSV. The pages of a table follow each other in one file.
     pub csv: Vec<u8>,
+    /// Which table that is, from 1; 0 if every row was accepted.
+    pub table: u32,
+    /// Whether it begins with a header: those are the first page of each table.
+    pub has_header: bool,
     /// Where the next page begins; none if this is the last.
     pub next: Option<ErrorPlace>,
 }
@@ -37,25 +46,40 @@ impl Imports {
     /// # Errors
     /// [`ImportError::NotFound`], [`ImportError::Store`].
     pub async fn error_page(&self, key: &ImportKey, from: Option<ErrorPlace>) -> Result<ErrorPage, ImportError> {
+        let mut page = ErrorPage { table: from.as_ref().map_or(0, |from| from.table), ..ErrorPage::default() };
         let (mut after, mut columns) = from.map(|from| (from.after, from.columns)).unzip();
-        let mut csv = Vec::new();
         loop {
             let (errors, next) = self.errors(key, after).await?;
             for rows in errors {
                 let of_these = columns_of(&rows);
-                write(&mut csv, &rows, columns.as_ref() == Some(&of_these))?;
-                columns = Some(of_these);
+                let goes_on = columns.as_ref() == Some(&of_these);
+                let is_full = page.csv.len() >= PAGE || (!goes_on && !page.csv.is_empty());
+                if is_full {
+                    return Ok(page.continued(after, columns));
+                }
+                if !goes_on {
+                    page.table += 1;
+                    page.has_header = true;
+                }
+                write(&mut page.csv, &rows, goes_on)?;
+                (after, columns) = (Some(rows.place), Some(of_these));
             }
             after = next;
-            match (after, &columns) {
-                (None, _) => return Ok(ErrorPage { csv, next: None }),
-                (Some(after), Some(columns)) if csv.len() >= PAGE => {
-                    let next = Some(ErrorPlace { after, columns: columns.clone() });
-                    return Ok(ErrorPage { csv, next });
-                }
-                _ => {}
+            if after.is_none() {
+                return Ok(page);
+            }
+            if page.csv.len() >= PAGE {
+                return Ok(page.continued(after, columns));
             }
         }
+    }
+}
+
+impl ErrorPage {
+    fn continued(self, after: Option<(u32, u32)>, columns: Option<Hash>) -> Self {
+        let table = self.table;
+        let next = after.zip(columns).map(|(after, columns)| ErrorPlace { after, columns, table });
+        Self { next, ..self }
     }
 }
 

@@ -1,5 +1,8 @@
 //! Imports, as their callers see them.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use ledgerline_kernel::ports::LedgerWrite as _;
 use ledgerline_kernel::{Commit, FailedRow, ImportCounts, ImportedRows, RowContent, Timestamp};
 use serde_json::{Value, json};
@@ -125,10 +128,10 @@ async fn another_tenants_import_is_none_and_viewers_only_look() {
     }
 }
 
-/// Outcomes of this many chunks, in each of which one row failed, whose cell is so long.
-async fn failures(world: &World, import: &str, chunks: u32, bytes: usize) {
+/// Outcomes of these chunks, in each of which one row failed, whose cell is so long.
+async fn failures(world: &World, import: &str, (chunks, second): (Range<u32>, &str), bytes: usize) {
     let now: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
-    for chunk in 0..chunks {
+    for chunk in chunks {
         let failed = FailedRow {
             row: u64::from(chunk) + 2,
             content: RowContent::Fields(vec![format!("R-{chunk}"), "=1+1,".repeat(bytes / 5)]),
@@ -144,7 +147,7 @@ async fn failures(world: &World, import: &str, chunks: u32, bytes: usize) {
             rows: 1,
             counts: ImportCounts { failed: 1, ..ImportCounts::default() },
             file: None,
-            columns: vec!["code".to_owned(), "name".to_owned()],
+            columns: vec!["code".to_owned(), second.to_owned()],
             failures: vec![failed],
             written: Vec::new(),
             shown: true,
@@ -156,21 +159,26 @@ async fn failures(world: &World, import: &str, chunks: u32, bytes: usize) {
     }
 }
 
-async fn csv(world: &World, path: &str) -> (String, Option<String>) {
+/// A page, the name of the file that it is of, and where the next one is.
+async fn csv(world: &World, path: &str) -> (String, String, Option<String>) {
     let answer = world.send_for_text(request("GET", path, &[], "", &token("acme", "admin"))).await;
-    assert_eq!(answer.headers["content-type"], "text/csv; charset=utf-8");
+    let header = if answer.body.contains("import_row") { "present" } else { "absent" };
+    assert_eq!(answer.headers["content-type"], format!("text/csv; charset=utf-8; header={header}"));
     let link = answer.headers.get("link").map(|link| link.to_str().unwrap().to_owned());
     let next = link.map(|link| link.strip_prefix('<').unwrap().split_once('>').unwrap().0.to_owned());
-    (answer.body, next)
+    let disposition = answer.headers["content-disposition"].to_str().unwrap();
+    let name = disposition.strip_prefix("attachment; filename=\"").unwrap().trim_end_matches('"');
+    (answer.body, name.to_owned(), next)
 }
 
 #[tokio::test]
 async fn rows_that_failed_are_a_table_that_can_be_mended_and_imported_again() {
     let world = World::new();
     let import = path_of(&ask(&world, &of_upload()).await);
-    failures(&world, &import, 2, 5).await;
-    let (text, next) = csv(&world, &format!("{import}/errors")).await;
+    failures(&world, &import, (0..2, "name"), 5).await;
+    let (text, name, next) = csv(&world, &format!("{import}/errors")).await;
     assert_eq!(next, None);
+    assert_eq!(name, format!("{}.errors.csv", import.rsplit('/').next().unwrap()));
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines[0], "code,name,import_row,import_code,import_message,import_text");
     assert_eq!(lines[1], "R-0,\"=1+1,\",2,VALIDATION_ERROR,name must be given,");
@@ -181,14 +189,22 @@ async fn rows_that_failed_are_a_table_that_can_be_mended_and_imported_again() {
 async fn pages_of_failed_rows_put_together_are_one_file() {
     let world = World::new();
     let import = path_of(&ask(&world, &of_upload()).await);
-    failures(&world, &import, 40, 200_000).await;
-    let (mut text, mut pages, mut next) = (String::new(), 0, Some(format!("{import}/errors")));
+    failures(&world, &import, (0..40, "name"), 200_000).await;
+    failures(&world, &import, (40..43, "price"), 200_000).await;
+    failures(&world, &import, (43..60, "name"), 200_000).await;
+    let (mut files, mut pages, mut next) = (BTreeMap::<_, String>::new(), 0, Some(format!("{import}/errors")));
     while let Some(page) = next {
-        let (part, following) = csv(&world, &page).await;
-        text.push_str(&part);
+        let (part, name, following) = csv(&world, &page).await;
+        assert!(part.len() < 2_500_000, "{} bytes", part.len());
+        files.entry(name).or_default().push_str(&part);
         (pages, next) = (pages + 1, following);
     }
-    assert!(pages > 1, "{} bytes in one page", text.len());
-    assert_eq!(text.matches("import_row").count(), 1);
-    assert_eq!(text.lines().count(), 41);
+    assert!(pages > 6, "{pages} pages for 12 MB");
+    let id = import.rsplit('/').next().unwrap();
+    for (name, column, rows) in [("", "name", 40), ("-2", "price", 3), ("-3", "name", 17)] {
+        let text = &files[&format!("{id}.errors{name}.csv")];
+        assert!(text.starts_with(&format!("code,{column},import_row,")), "{name}");
+        assert_eq!((text.matches("import_row").count(), text.lines().count()), (1, rows + 1), "{name}");
+    }
+    assert_eq!(files.len(), 3);
 }

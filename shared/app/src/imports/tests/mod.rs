@@ -21,6 +21,7 @@ use frail::Frail;
 mod asking;
 mod crashes;
 mod frail;
+mod mending;
 mod rows;
 mod scheduler;
 mod splitting;
