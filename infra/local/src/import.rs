@@ -2,6 +2,7 @@
 
 mod api;
 mod dry_run;
+mod mapping_file;
 mod memo;
 mod summary;
 
@@ -21,6 +22,7 @@ use crate::issuer::{Claims, IssuerKey};
 use crate::operate::Place;
 
 use api::{Api, ImportView};
+use mapping_file::MappingFile;
 use memo::Memo;
 
 pub use summary::{json, text, verdict};
@@ -38,7 +40,7 @@ pub struct Import {
     pub resource: String,
     /// CSV with a header, or JSON lines; plain, gzip or ZIP
     pub file: PathBuf,
-    /// Which column is which field, as JSON [default: a column is the field of its name]
+    /// Which column is which field, JSON or YAML [default: a column is the field of its name]
     #[arg(long, value_name = "FILE")]
     pub map: Option<PathBuf>,
     /// Whose entities
@@ -92,10 +94,8 @@ impl Import {
         }
     }
 
-    fn mapping(&self) -> anyhow::Result<Value> {
-        let Some(path) = &self.map else { return Ok(Value::Null) };
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))
+    fn mapping_file(&self) -> anyhow::Result<Option<MappingFile>> {
+        self.map.as_deref().map(MappingFile::read).transpose()
     }
 
     /// Where the rows go that were not accepted.
@@ -111,10 +111,10 @@ impl Import {
     fn request(&self) -> anyhow::Result<Value> {
         let format = if self.format()? == Format::Csv { "csv" } else { "jsonl" };
         let mode = if self.mode == Mode::Create { "create" } else { "upsert" };
-        let (resource, mapping) = (&self.resource, self.mapping()?);
+        let (resource, mapping) = (&self.resource, self.mapping_file()?);
         let mut request = json!({"resource": resource, "format": format, "mode": mode, "source": {"upload": true}});
-        if let (Value::Object(request), false) = (&mut request, mapping.is_null()) {
-            request.insert("mapping".to_owned(), mapping);
+        if let (Value::Object(request), Some(file)) = (&mut request, mapping) {
+            request.insert("mapping".to_owned(), serde_json::to_value(file.mapping)?);
         }
         Ok(request)
     }
@@ -127,6 +127,8 @@ pub struct Imported {
     pub(crate) view: ImportView,
     /// Where the rows are that were not accepted: a file, or several where they have other columns.
     pub(crate) errors: Vec<PathBuf>,
+    /// Which mapping it takes to import these again.
+    pub(crate) map: Option<PathBuf>,
     /// How long it took, as seen from here.
     pub(crate) took: Duration,
 }
@@ -219,7 +221,7 @@ async fn follow(import: &Import, api: &Api, data_dir: &Path) -> anyhow::Result<I
         0 => Vec::new(),
         _ => api.errors(&view.id, &import.errors_file()).await?,
     };
-    Ok(Imported { view, errors, took: begun.elapsed() })
+    Ok(Imported { view, errors, map: import.map.clone(), took: begun.elapsed() })
 }
 
 async fn begin(import: &Import, api: &Api, request: &Value, memo: &Memo) -> anyhow::Result<ImportView> {

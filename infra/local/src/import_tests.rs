@@ -51,3 +51,34 @@ async fn what_is_not_accepted_of_an_archive_is_mended_table_by_table_and_takes_n
     assert_eq!(attributes(&host, "b").await, json!({"description": "kept", "price": "7.50"}));
     host.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_price_list_as_people_write_it_is_imported_by_a_mapping_in_yaml() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, path) = (root.path().join("state"), |name: &str| root.path().join(name));
+    let host = start(&dir).await;
+    let mapping = "
+fields:
+  sk: Nr
+  code: Nr
+  name: Name
+  attributes.category: { constant: rings }
+  attributes.price: { column: Preis, decimal: ',', thousands: . }
+  attributes.description: { column: Seit, date: '%d.%m.%Y' }
+";
+    std::fs::write(path("map.yaml"), mapping).unwrap();
+    std::fs::write(path("list.csv"), "Nr,Name,Preis,Seit\n007,Ring,\"1.234,50\",01.02.2024\n8,Kette,x,1\n").unwrap();
+    let (list, map) = (path("list.csv"), path("map.yaml"));
+    let import = ["import", "products", list.to_str().unwrap(), "--map", map.to_str().unwrap()];
+    assert_eq!(run(&dir, &import).await, Err("1 rows were not accepted".to_owned()));
+    let expected = json!({"category": "rings", "price": "1234.50", "description": "2024-02-01"});
+    assert_eq!(attributes(&host, "007").await, expected);
+
+    let errors = std::fs::read_to_string(path("list.csv.errors.csv")).unwrap();
+    std::fs::write(path("mended.csv"), errors.replace(",x,1,", ",\"2,10\",29.02.2024,")).unwrap();
+    let mended = path("mended.csv");
+    let again = ["import", "products", mended.to_str().unwrap(), "--map", map.to_str().unwrap()];
+    assert_eq!(run(&dir, &again).await, Ok(()));
+    assert_eq!(attributes(&host, "8").await["price"], "2.10");
+    host.stop().await.unwrap();
+}

@@ -35,7 +35,7 @@ pub fn verdict(done: &Done) -> anyhow::Result<()> {
 
 /// A line for each outcome, and what to do next.
 fn table(imported: &Imported) -> String {
-    let Imported { view, errors, took } = imported;
+    let Imported { view, errors, map, took } = imported;
     let (counts, mut text) = (&view.counts, String::new());
     let outcomes = [
         ("created", counts.created),
@@ -58,20 +58,16 @@ fn table(imported: &Imported) -> String {
         let _ = write!(text, "\n{}: {}", failure.code, failure.message);
     }
     let files: Vec<_> = errors.iter().map(|path| path.display().to_string()).collect();
-    match files.as_slice() {
-        [] => {}
-        [file] => {
-            let _ = write!(text, "\nwhat was not accepted, and why, is in {file}; mend it and import {file}");
-        }
+    let with = map.as_ref().map(|map| format!(" with --map {}", map.display())).unwrap_or_default();
+    let files = match files.as_slice() {
+        [] => return text,
+        [file] => format!("{file}; mend it and import {file}{with}"),
         files => {
             let files = files.join(", ");
-            let _ = write!(
-                text,
-                "\nwhat was not accepted, and why, is in {files}: the archive's files have different columns; mend each \
-                 and import it"
-            );
+            format!("{files}: the archive's files have different columns; mend each and import it{with}")
         }
-    }
+    };
+    let _ = write!(text, "\nwhat was not accepted, and why, is in {files}");
     text
 }
 
@@ -85,7 +81,7 @@ pub fn json(done: &Done) -> Value {
 }
 
 fn figures(imported: &Imported) -> Value {
-    let Imported { view, errors, took } = imported;
+    let Imported { view, errors, took, .. } = imported;
     let counts = &view.counts;
     json!({
         "id": view.id,
