@@ -6,8 +6,8 @@ use std::sync::Arc;
 use ledgerline_kernel::ports::{SourceObjects, StoreError};
 use tokio::runtime::Handle;
 
-/// How much is fetched at once, in bytes.
-const WINDOW: u64 = 4 * 1024 * 1024;
+/// How much is fetched at once, in bytes. It is in memory three times while it comes in.
+const WINDOW: u64 = 1024 * 1024;
 
 /// An object, a window of which is in memory. To be used outside of the runtime's own threads: reading
 /// waits for the store.
@@ -33,6 +33,8 @@ impl ObjectReader {
     }
 
     fn fetch(&mut self) -> io::Result<()> {
+        // What was read is not needed beside what comes.
+        self.window = Vec::new();
         let wanted = WINDOW.min(self.size.saturating_sub(self.place));
         let read = self.runtime.block_on(self.objects.read(&self.key, self.place, wanted)).map_err(io::Error::other)?;
         let window = read.ok_or_else(|| io::Error::other(gone(&self.key)))?;

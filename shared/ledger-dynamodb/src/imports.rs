@@ -56,7 +56,8 @@ impl ImportJobs for DynamoLedger {
         let (mut outcomes, mut page_start) = (Vec::new(), None);
         loop {
             let values = [(":pk", import.outcomes_pk()), (":chunk", format!("{chunk:010}."))];
-            let page = Asked { condition: "pk = :pk AND begins_with(sk, :chunk)", values: &values, fields: &[] };
+            let page =
+                Asked { condition: "pk = :pk AND begins_with(sk, :chunk)", values: &values, fields: &[], limit: None };
             let (items, last) = self.query_outcomes(&page, page_start).await?;
             for item in items {
                 outcomes.push(rows(item)?);
@@ -74,7 +75,7 @@ impl ImportJobs for DynamoLedger {
         after: Option<(u32, u32)>,
     ) -> Result<(Vec<ImportedRows>, Option<(u32, u32)>), StoreError> {
         let start = after.map(|(chunk, first)| item_key(import.outcomes_pk(), ImportedRows::sk_of(chunk, first)));
-        let page = Asked { condition: "pk = :pk", values: &[(":pk", import.outcomes_pk())], fields: &[] };
+        let page = Asked { condition: "pk = :pk", values: &[(":pk", import.outcomes_pk())], fields: &[], limit: None };
         let (items, last) = self.query_outcomes(&page, start).await?;
         let outcomes = items.into_iter().map(rows).collect::<Result<Vec<_>, _>>()?;
         let place =
@@ -86,7 +87,8 @@ impl ImportJobs for DynamoLedger {
     async fn totals(&self, import: &ImportKey) -> Result<ImportTotals, StoreError> {
         let (mut totals, mut page_start) = (ImportTotals::default(), None);
         loop {
-            let page = Asked { condition: "pk = :pk", values: &[(":pk", import.outcomes_pk())], fields: &ADDEND };
+            let values = [(":pk", import.outcomes_pk())];
+            let page = Asked { condition: "pk = :pk", values: &values, fields: &ADDEND, limit: Some(ADDENDS) };
             let (items, last) = self.query_outcomes(&page, page_start).await?;
             for item in items {
                 let addend = addend(item)?;
@@ -121,11 +123,17 @@ impl ImportJobs for DynamoLedger {
     }
 }
 
+/// Outcomes that are added up at a time. What a megabyte holds would be some thousands, which take several
+/// megabytes to read.
+const ADDENDS: i32 = 1000;
+
 /// Which outcomes are asked for, and which of their fields; all of them if none is named.
 struct Asked<'a> {
     condition: &'a str,
     values: &'a [(&'a str, String)],
     fields: &'a [&'a str],
+    /// How many at most; as many as there are in a megabyte if none is given.
+    limit: Option<i32>,
 }
 
 impl DynamoLedger {
@@ -171,6 +179,7 @@ impl DynamoLedger {
         }
         let answer = query
             .key_condition_expression(asked.condition)
+            .set_limit(asked.limit)
             .set_exclusive_start_key(page_start)
             .send()
             .await

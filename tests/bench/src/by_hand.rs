@@ -4,13 +4,13 @@
 
 use anyhow::Context;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use chrono::{SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use serde_json::{Value, json};
 
-use crate::raw::{FREE, TABLE, newest_item, put_next};
+use crate::raw::{FREE, Item, TABLE, newest_item, put_next};
 
 /// As long as a hash.
 const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -111,6 +111,20 @@ impl ByHand {
         let item = to_item(self.first(request))?;
         self.client.put_item().table_name(TABLE).set_item(Some(item)).condition_expression(FREE).send().await?;
         Ok(())
+    }
+
+    /// The same, and then its state into a data table. Gives what was put.
+    pub(crate) async fn put_with_data(&self, request: Create, data_table: &str) -> anyhow::Result<Item> {
+        let row = self.first(request);
+        let version = to_item(&row)?;
+        let item = Some(version.clone());
+        self.client.put_item().table_name(TABLE).set_item(item).condition_expression(FREE).send().await?;
+        let sk = row.sk.split('@').next().unwrap_or_default().to_owned();
+        let state = to_item(Row { sk, events: Vec::new(), ..row })?;
+        let put = self.client.put_item().table_name(data_table).set_item(Some(state));
+        let put = put.condition_expression("attribute_not_exists(pk) OR version < :v");
+        put.expression_attribute_values(":v", AttributeValue::N("1".to_owned())).send().await?;
+        Ok(version)
     }
 
     /// A version and a claim in one transaction.

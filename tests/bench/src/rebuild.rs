@@ -47,7 +47,7 @@ const VERSIONS: usize = 3;
 const IN_FLIGHT: usize = 16;
 
 /// The table of the other side: the same columns and indexes.
-const RAW_TABLE: &str = "CREATE TABLE raw_product (LIKE product INCLUDING ALL)";
+pub(crate) const RAW_TABLE: &str = "CREATE TABLE raw_product (LIKE product INCLUDING ALL)";
 
 const RAW_UPSERT: &str = "
     INSERT INTO raw_product AS held
@@ -208,7 +208,8 @@ async fn raw_segment(client: &Client, pool: &PgPool, segment: u32, of: u32, page
     }
 }
 
-async fn raw_upsert(
+/// Brings versions into [`RAW_TABLE`], by their ids.
+pub(crate) async fn raw_upsert(
     pool: &PgPool,
     newest: BTreeMap<String, (u64, HashMap<String, AttributeValue>)>,
 ) -> anyhow::Result<()> {

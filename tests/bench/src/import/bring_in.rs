@@ -17,12 +17,15 @@ use ledgerline_lambda::{Config, SystemEnvironment};
 use ledgerline_ledger_dynamodb::DynamoLedger;
 use ledgerline_testkit::{MemoryObjects, MemoryQueue};
 use ledgerline_views_postgres::PostgresViews;
+use sqlx::PgPool;
 
-use super::DATA;
+use super::{DATA, THEIR_DATA};
 use crate::by_hand::{ByHand, Create};
 use crate::emulator::Emulator;
 use crate::load::measure;
 use crate::ours::TABLE;
+use crate::raw::Item;
+use crate::rebuild::raw_upsert;
 
 /// Messages that the worker function works on at once.
 pub(super) const MESSAGES: usize = 2;
@@ -35,9 +38,13 @@ pub(super) enum Side {
     Whole,
     /// Each row as an item, put on condition that it is new.
     Puts,
+    /// The same, its state into a data table, and so many rows at once into a table of Postgres.
+    PutsAndUpserts,
 }
 
 impl Side {
+    pub(super) const ALL: [Self; 4] = [Self::Ledger, Self::Whole, Self::Puts, Self::PutsAndUpserts];
+
     /// Brings in a file of so many rows.
     pub(super) async fn bring_in(
         self,
@@ -50,6 +57,9 @@ impl Side {
         let client = emulator.client().await;
         let worker = match self {
             Self::Puts => return puts(&ByHand::new(&client, "PRODUCT"), &file, in_flight).await,
+            Self::PutsAndUpserts => {
+                return puts_and_upserts(&ByHand::new(&client, "PRODUCT"), views.pool(), &file, in_flight).await;
+            }
             Self::Ledger => {
                 let ledger = Arc::new(DynamoLedger::new(client.clone(), TABLE));
                 let environment = Arc::new(SystemEnvironment);
@@ -123,13 +133,31 @@ struct Row {
     description: String,
 }
 
+fn rows_of(file: &[u8]) -> csv::Result<Vec<csv::StringRecord>> {
+    csv::Reader::from_reader(file).into_records().collect()
+}
+
+fn request(record: &csv::StringRecord) -> csv::Result<Create> {
+    let Row { sk, code, name, category, price, description } = record.deserialize(None)?;
+    let attributes = serde_json::json!({"category": category, "price": price, "description": description});
+    Ok(Create { sk, code, name, attributes })
+}
+
 async fn puts(by_hand: &ByHand, file: &[u8], in_flight: usize) -> anyhow::Result<()> {
-    let rows: Vec<csv::StringRecord> = csv::Reader::from_reader(file).into_records().collect::<Result<_, _>>()?;
-    measure(&rows, in_flight, |record| async move {
-        let Row { sk, code, name, category, price, description } = record.deserialize(None)?;
-        let attributes = serde_json::json!({"category": category, "price": price, "description": description});
-        by_hand.put(Create { sk, code, name, attributes }).await
-    })
-    .await?;
+    let rows = rows_of(file)?;
+    measure(&rows, in_flight, |record| async move { by_hand.put(request(record)?).await }).await?;
     Ok(())
+}
+
+async fn puts_and_upserts(by_hand: &ByHand, pool: &PgPool, file: &[u8], in_flight: usize) -> anyhow::Result<()> {
+    let rows = rows_of(file)?;
+    let batches = rows.chunks(ChunkLimits::default().max_rows).map(|rows| async move {
+        let puts = rows.iter().map(|record| async { by_hand.put_with_data(request(record)?, THEIR_DATA).await });
+        let puts = stream::iter(puts.collect::<Vec<_>>()).buffer_unordered(in_flight / MESSAGES);
+        let put: Vec<_> = puts.try_collect().await?;
+        let id = |item: &Item| item.get("id").and_then(|id| id.as_s().ok()).cloned().context("an item without an id");
+        let newest = put.into_iter().map(|item| Ok((id(&item)?, (1, item)))).collect::<anyhow::Result<_>>()?;
+        raw_upsert(pool, newest).await
+    });
+    stream::iter(batches.collect::<Vec<_>>()).map(Ok).try_for_each_concurrent(MESSAGES, |batch| batch).await
 }
