@@ -205,7 +205,7 @@ impl MessageSource for Twice {
 
 /// Waits until an import has come to its end.
 pub(super) async fn completed(site: &Site, import: &ImportKey) -> ImportCounts {
-    for _ in 0..6_000 {
+    for _ in 0..2_000 {
         let status = site.status(import).await;
         if status.job.state == ImportState::Completed {
             return status.counts;
@@ -213,5 +213,5 @@ pub(super) async fn completed(site: &Site, import: &ImportKey) -> ImportCounts {
         assert!(!status.job.state.is_final(), "{status:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("{import} is not completed after two minutes");
+    panic!("{import} is not completed");
 }
