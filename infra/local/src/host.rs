@@ -29,6 +29,7 @@ use crate::seed::{self, Seeded};
 use crate::stack::{WatchServer, env_file};
 use crate::stores::Stores;
 use crate::template::{Function, Scope, Template};
+use crate::unfinished;
 
 use functions::build_functions;
 
@@ -147,6 +148,12 @@ impl Host {
         let operators = operate::router(site, &dir)?;
         gateway.admit_operators(operators.merge(operate::for_operators(mappings.reader().router(), &dir)?));
         gateway.ready(functions);
+        match unfinished::go_on(&config, &stores.s3).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!("{count} imports go on that were under way when the host stopped"),
+            // They can be resumed, and nothing else needs them.
+            Err(error) => tracing::warn!("imports that were under way do not go on: {error:#}"),
+        }
         let record = HostRecord {
             pid: std::process::id(),
             url: gateway.url(),

@@ -30,4 +30,5 @@ pub mod stack;
 pub mod stores;
 pub mod template;
 mod tenants;
+mod unfinished;
 pub mod verify;

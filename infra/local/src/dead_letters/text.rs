@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::{DeadLetter, DeadQueue, DeadRows, Listed, Redriven, RedrivenQueue, Source};
 
 /// Where no host runs.
-const NO_HOST: &str = "no host runs here, and queues are kept in a host's memory: there is nothing in them. What an \
-                       import lost with them it sends again when it is resumed: import the same file again";
+const NO_HOST: &str = "no host runs here, and queues are kept in a host's memory: there is nothing in them. What \
+                       imports lost with them is sent again when a host starts";
 
 /// For people.
 #[must_use]

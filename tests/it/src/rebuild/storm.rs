@@ -114,11 +114,16 @@ async fn write(
     written
 }
 
+/// How often all of it is read: who reads without a pause leaves the others nothing of the machine.
+const READ_EVERY: Duration = Duration::from_millis(100);
+
 /// Reads everything, again and again: no entity's version falls, nothing disappears, no sum shrinks.
 async fn read(world: Arc<World>, done: Arc<AtomicBool>) -> (usize, Duration) {
     let (mut seen, mut products) = (BTreeMap::<String, i64>::new(), 0_i64);
     let (reads, mut worst) = (AtomicUsize::new(0), Duration::ZERO);
+    let mut tick = tokio::time::interval(READ_EVERY);
     while !done.load(Ordering::SeqCst) {
+        tick.tick().await;
         let started = Instant::now();
         let rows: Vec<(String, i64)> =
             sqlx::query_as("SELECT id, version FROM product").fetch_all(world.views.pool()).await.unwrap();
