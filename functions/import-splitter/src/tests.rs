@@ -170,5 +170,5 @@ async fn an_object_is_read_and_sought_in_by_windows() {
     });
     let (all, tail) = read.await.unwrap();
     assert!(all == content && tail[..] == content[content.len() - 100..]);
-    assert_eq!(objects.reads(), 3, "three windows, the last of which is still there");
+    assert_eq!(objects.reads(), 10, "ten windows, the last of which is still there");
 }

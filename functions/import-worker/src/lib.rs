@@ -31,8 +31,8 @@ const AT_ONCE: usize = 2;
 /// As many as are projected at once.
 const MAX_CONNECTIONS: u32 = 2;
 
-/// How long before the end no more rows are begun.
-const MARGIN: Duration = Duration::from_secs(10);
+/// How long before the end no more rows are begun: those under way are written and projected in that time.
+const MARGIN: Duration = Duration::from_secs(20);
 
 impl Deps {
     /// Builds them as `LEDGER_TABLE`, `DATA_TABLE`, `DATABASE_URL`, `STATE_BUCKET` and the SDK's own

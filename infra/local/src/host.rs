@@ -138,6 +138,13 @@ impl Host {
                 Arc::new(WatchServer::new(url.clone()))
             }
         };
+        // Before anybody works on them: what is read again must not meet those who go on from where they were.
+        match unfinished::go_on(&config, &stores.s3).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!("{count} imports go on that were under way when the host stopped"),
+            // They can be resumed, and nothing else needs them.
+            Err(error) => tracing::warn!("imports that were under way do not go on: {error:#}"),
+        }
         let mappings = Mappings::start(&template, &stores, &dir, &functions).await?;
         let views = match &options.serving {
             Serving::InProcess => PostgresViews::new(stores.pool.clone()),
@@ -148,12 +155,6 @@ impl Host {
         let operators = operate::router(site, &dir)?;
         gateway.admit_operators(operators.merge(operate::for_operators(mappings.reader().router(), &dir)?));
         gateway.ready(functions);
-        match unfinished::go_on(&config, &stores.s3).await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!("{count} imports go on that were under way when the host stopped"),
-            // They can be resumed, and nothing else needs them.
-            Err(error) => tracing::warn!("imports that were under way do not go on: {error:#}"),
-        }
         let record = HostRecord {
             pid: std::process::id(),
             url: gateway.url(),

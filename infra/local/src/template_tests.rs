@@ -79,6 +79,8 @@ fn what_cannot_run_here_is_named() {
         "ImportRowsAgeAlarm (CloudWatch::Alarm)",
         "ImportRowsFailuresAlarm (CloudWatch::Alarm)",
         "ImportSplitterFailuresAlarm (CloudWatch::Alarm)",
+            "ImportWorkerLogs (Logs::LogGroup)",
+            "ImportedRows (Logs::MetricFilter)",
         "ReconcileDrift (Logs::MetricFilter)",
         "ReconcileDriftAlarm (CloudWatch::Alarm)",
         "ReconcileErrorsAlarm (CloudWatch::Alarm)",
@@ -244,7 +246,7 @@ fn a_bucket_with_a_name_of_its_own_has_it_for_whoever_spells_it() {
     let bucket = template.buckets.iter().find(|bucket| bucket.logical_id == "Imports").unwrap();
     let splitter = template.environment(template.function("ImportSplitter").unwrap(), &scope(&template)).unwrap();
     let commands = template.environment(template.function("CommandApi").unwrap(), &scope(&template)).unwrap();
-    assert_eq!(bucket.name, "ledgerline-imports-000000000000");
+    assert_eq!(bucket.name, "ledgerline-imports-000000000000-us-east-1");
     assert_eq!((&splitter["IMPORT_BUCKET"], &commands["IMPORT_BUCKET"]), (&bucket.name, &bucket.name));
     assert_eq!(template.notifications[0].bucket, bucket.name);
     assert!(template.buckets.iter().any(|bucket| bucket.name == "ledgerline-states"));

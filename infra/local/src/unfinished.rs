@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use ledgerline_app::{ImportError, Imports, Registry, import_of};
 use ledgerline_blobs_s3::S3Objects;
 use ledgerline_kernel::ports::ImportJobs as _;
-use ledgerline_kernel::{ImportKey, ImportState};
+use ledgerline_kernel::{ImportJob, ImportKey, ImportState, SplitProgress};
 use ledgerline_lambda::{Config, SystemEnvironment, dynamodb_client, patient_s3_client};
 use ledgerline_ledger_dynamodb::DynamoLedger;
 use ledgerline_stores::LocalS3;
@@ -32,9 +32,14 @@ pub(crate) async fn go_on(config: &Config, s3: &LocalS3) -> anyhow::Result<usize
     let mut count = 0;
     for import in imports {
         let job = jobs.get(&import).await.with_context(|| format!("cannot read {import}"))?;
-        // Of one whose file is not read yet, S3 tells again by itself.
-        if !job.is_some_and(|job| job.state == ImportState::Running) {
-            continue;
+        match job {
+            Some(job) if job.state == ImportState::Running => {}
+            // What was sent of it is gone with the queue, so it is read from its beginning.
+            Some(job) if job.state == ImportState::Splitting => {
+                let again = ImportJob { split: SplitProgress::default(), revision: job.revision + 1, ..job };
+                jobs.replace(&again).await.with_context(|| format!("cannot begin {import} again"))?;
+            }
+            _ => continue,
         }
         match service.resume(&import).await {
             Ok(_) => count += 1,
@@ -72,7 +77,6 @@ mod tests {
 
     use async_trait::async_trait;
     use ledgerline_app::{Caller, ImportRequest, source_key};
-    use ledgerline_kernel::ImportJob;
     use ledgerline_kernel::ports::SourceObjects as _;
     use ledgerline_stores::{CreatedObject, DynamoAt, LocalDynamo, ObjectListener};
 
@@ -91,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn s3_tells_again_of_the_files_whose_rows_were_sent_and_have_no_outcome() {
+    async fn s3_tells_again_of_the_files_of_imports_that_were_under_way() {
         let (folder, told) = (tempfile::tempdir().unwrap(), Arc::new(Told::default()));
         let s3 = LocalS3::start_with(folder.path(), Arc::clone(&told) as _).await.unwrap();
         s3.create_bucket("imports").unwrap();
@@ -120,19 +124,25 @@ mod tests {
         let caller = Caller { tenant: "acme".parse().unwrap(), user: "ann".to_owned(), ip: String::new() };
         let request = r#"{"resource": "products", "format": "csv", "source": {"upload": true}}"#;
         let states = [ImportState::Running, ImportState::Completed, ImportState::Splitting, ImportState::Cancelled];
-        let mut running = String::new();
+        let mut unfinished = Vec::new();
         for state in states {
             let job = imports.ask(&caller, ImportRequest::read(request).unwrap()).await.unwrap().job;
             let key = source_key(&job.key);
             objects.put(&key, b"code,name\n".to_vec()).await.unwrap();
-            if state == ImportState::Running {
-                running = key;
+            if matches!(state, ImportState::Running | ImportState::Splitting) {
+                unfinished.push((key, job.key.clone()));
             }
-            assert!(jobs.replace(&ImportJob { state, revision: job.revision + 1, ..job }).await.unwrap());
+            let split = SplitProgress { chunks: 4, rows: 40, whole: state == ImportState::Running };
+            assert!(jobs.replace(&ImportJob { state, split, revision: job.revision + 1, ..job }).await.unwrap());
         }
         told.0.lock().unwrap().clear();
-        assert_eq!(go_on(&config, &s3).await.unwrap(), 1);
-        assert_eq!(*told.0.lock().unwrap(), [running]);
+        assert_eq!(go_on(&config, &s3).await.unwrap(), 2);
+        let mut told = told.0.lock().unwrap().clone();
+        told.sort();
+        assert_eq!(told, unfinished.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>());
+        let [(_, running), (_, splitting)] = &unfinished[..] else { panic!("{unfinished:?}") };
+        let chunks = async |import| jobs.get(import).await.unwrap().unwrap().split.chunks;
+        assert_eq!((chunks(running).await, chunks(splitting).await), (4, 0), "one that was being read begins again");
         s3.stop().await;
         dynamo.stop().await;
     }

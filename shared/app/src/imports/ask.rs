@@ -21,6 +21,19 @@ const KEPT_DAYS: i64 = 90;
 /// How long the URL of an upload is good for.
 const UPLOAD_TIME: Duration = Duration::from_secs(60 * 60);
 
+/// How large a mapping is at most: it is kept in the job's item.
+const MAPPING_BYTES: usize = 100 * 1024;
+
+/// How long a key of S3 is at most, in bytes.
+const KEY_BYTES: usize = 1024;
+
+/// Whether a key is below the tenant's prefix, wherever it is taken for a path: S3 knows no `..`, others do.
+fn is_of_tenant(key: &str, tenant: &TenantCode) -> bool {
+    let is_plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\\');
+    let rest = key.strip_prefix(&sources_of(tenant));
+    key.len() <= KEY_BYTES && rest.is_some_and(|rest| rest.split('/').all(is_plain))
+}
+
 /// Imports as their callers see them.
 #[derive(Clone)]
 pub struct Imports {
@@ -102,10 +115,14 @@ impl Imports {
     /// Takes in an import: it is there before its file is, which sets it going.
     ///
     /// # Errors
-    /// [`ImportError`]. After [`ImportError::NoSource`] and [`ImportError::Store`] there may be an import
-    /// that awaits its file.
+    /// [`ImportError`]. After [`ImportError::Store`] there may be an import that awaits its file.
     pub async fn ask(&self, caller: &Caller, request: ImportRequest) -> Result<NewImport, ImportError> {
         self.check(&caller.tenant, &request)?;
+        if let ImportSource::Object(key) = &request.source
+            && self.objects.head(key).await?.is_none()
+        {
+            return Err(ImportError::NoSource);
+        }
         let (id, now) = (self.environment.new_id(), self.environment.now());
         let id: ImportId = id.parse().map_err(|_| rejected("an id is no ULID".to_owned()))?;
         let job = ImportJob {
@@ -139,8 +156,15 @@ impl Imports {
         if self.registry.by_resource(&request.resource).is_none() {
             problem("resource", "OUT_OF_RANGE", "must be a resource that there is");
         }
-        if matches!(&request.source, ImportSource::Object(key) if !key.starts_with(&sources_of(tenant))) {
-            problem("source.s3.key", "OUT_OF_RANGE", "must begin with imports/ and the tenant's code");
+        if matches!(&request.source, ImportSource::Object(key) if !is_of_tenant(key, tenant)) {
+            problem(
+                "source.s3.key",
+                "OUT_OF_RANGE",
+                "must be imports/, the tenant's code and the rest of a plain path",
+            );
+        }
+        if request.mapping.to_string().len() > MAPPING_BYTES {
+            problem("mapping", "OUT_OF_RANGE", "must be of 100 KiB at most");
         }
         if problems.is_empty() { Ok(()) } else { Err(InputError::Invalid(problems)) }
     }

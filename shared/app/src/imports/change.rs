@@ -1,7 +1,7 @@
 //! Changes of a job, each on condition that it is what was seen.
 
 use ledgerline_kernel::ports::{ImportJobs, StoreError};
-use ledgerline_kernel::{ImportJob, ImportKey, ImportState};
+use ledgerline_kernel::{ImportFailure, ImportJob, ImportKey, ImportState};
 
 use super::unavailable;
 use crate::Environment;
@@ -30,8 +30,8 @@ pub(super) async fn change(
     Err(unavailable(format!("others kept changing {key}")))
 }
 
-/// Completes an import if every row has an outcome and the read models show it; answers with what it is
-/// then. Whoever may be the last to have done something calls this.
+/// Completes an import if every row has an outcome and the read models show it, or fails it then if its file could not
+/// be read to the end; answers with what it is. Whoever may be the last to have done something calls this.
 pub(super) async fn complete_if_done(
     jobs: &dyn ImportJobs,
     environment: &dyn Environment,
@@ -41,16 +41,24 @@ pub(super) async fn complete_if_done(
         return Ok(job);
     }
     let totals = jobs.totals(&job.key).await?;
-    if totals.counts.total() > job.split.rows {
-        // Its file was replaced by another one while it was read.
-        tracing::error!(import.id = %job.key.id, "more rows have an outcome than were read");
-    }
-    if totals.counts.total() != job.split.rows || totals.unshown > 0 {
+    let (total, rows) = (totals.counts.total(), job.split.rows);
+    if total < rows || (total == rows && totals.unshown > 0) {
         return Ok(job);
     }
-    let completed = |job: &ImportJob| {
+    let ended = |job: &ImportJob| {
+        let failure = if total > rows { Some(source_changed()) } else { job.failure.clone() };
+        let state = if failure.is_some() { ImportState::Failed } else { ImportState::Completed };
         let running = job.state == ImportState::Running;
-        running.then(|| ImportJob { state: ImportState::Completed, counts: Some(totals.counts), ..job.clone() })
+        running.then(|| ImportJob { state, failure, counts: Some(totals.counts), ..job.clone() })
     };
-    Ok(change(jobs, environment, &job.key, completed).await?.unwrap_or(job))
+    Ok(change(jobs, environment, &job.key, ended).await?.unwrap_or(job))
+}
+
+/// Of a file that is uploaded over another one while that is read, rows of both are imported.
+fn source_changed() -> ImportFailure {
+    ImportFailure {
+        code: "SOURCE_CHANGED".to_owned(),
+        message: "The file was replaced by another one while it was read, so that rows of both were imported."
+            .to_owned(),
+    }
 }

@@ -74,7 +74,8 @@ impl Splitter {
     /// progress; when all were sent before, those of which a row has no outcome. `job` comes from
     /// [`begin`](Self::begin).
     ///
-    /// A file that cannot be read, or that lacks what the mapping needs, fails the import.
+    /// A file that cannot be read, or that lacks what the mapping needs, fails the import: once the rows that came
+    /// before that have an outcome.
     ///
     /// # Errors
     /// [`StoreError`]; calling it again goes on where it was.
@@ -88,12 +89,12 @@ impl Splitter {
         while in_time() {
             let chunk = match source.next().await {
                 Ok(chunk) => chunk,
-                Err(SourceError::File(failure)) => return self.fail(job, failure).await,
+                Err(SourceError::File(failure)) => return self.fail(job, &mut sending, failure).await,
                 Err(SourceError::Store(error)) => return Err(error),
             };
             let Some(chunk) = chunk else { return self.finish(job, &mut sending).await };
             if let Err(failure) = sending.check(&chunk) {
-                return self.fail(job, failure).await;
+                return self.fail(job, &mut sending, failure).await;
             }
             if self.is_wanted(job, &sending, &chunk).await? {
                 sending.add(&chunk)?;
@@ -149,13 +150,28 @@ impl Splitter {
         Ok(Split::Done(job.state))
     }
 
-    async fn fail(&self, job: &ImportJob, failure: ImportFailure) -> Result<Split, StoreError> {
+    /// What came before the break stands, and is accounted for like the rows of any file.
+    async fn fail(&self, job: &ImportJob, sending: &mut Sending, failure: ImportFailure) -> Result<Split, StoreError> {
+        if let Some(end) = self.send(job, sending).await? {
+            return Ok(Split::Done(end));
+        }
+        let progress = SplitProgress { whole: true, ..sending.progress };
         let failed = |job: &ImportJob| {
-            let failure = Some(failure.clone());
-            (!job.state.is_final()).then(|| ImportJob { state: ImportState::Failed, failure, ..job.clone() })
+            let (failure, failed) = (Some(failure.clone()), ImportState::Failed);
+            match (job.state, progress.rows, &job.failure) {
+                (ImportState::Splitting, 0, _) => Some(ImportJob { state: failed, failure, ..job.clone() }),
+                (ImportState::Splitting, ..) => {
+                    Some(ImportJob { state: ImportState::Running, split: progress, failure, ..job.clone() })
+                }
+                // Read again, it breaks where it broke before; or it is not the file that it was.
+                (ImportState::Running, _, None) => Some(ImportJob { state: failed, failure, ..job.clone() }),
+                _ => None,
+            }
         };
         let job = change(self.jobs.as_ref(), self.environment.as_ref(), &job.key, failed).await?;
-        Ok(Split::Done(job.map_or(ImportState::Failed, |job| job.state)))
+        let Some(job) = job else { return Ok(Split::Done(ImportState::Failed)) };
+        let job = complete_if_done(self.jobs.as_ref(), self.environment.as_ref(), job).await?;
+        Ok(Split::Done(job.state))
     }
 }
 

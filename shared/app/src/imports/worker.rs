@@ -77,7 +77,7 @@ impl ImportWorker {
         let mapper = mapper.map_err(|problems| rejected(format!("a mapping that does not fit: {problems:?}")))?;
         let mut rows = Rows {
             origin: RequestOrigin {
-                request_id: job.key.id.to_string(),
+                request_id: request_id(&job, number),
                 source: "import-worker".to_owned(),
                 traceparent: None,
             },
@@ -153,8 +153,10 @@ impl ImportWorker {
     /// nothing to be done after each chunk. Whoever asks how far it is looks as well.
     async fn complete(&self, rows: &Rows<'_>, late: bool) -> Result<(), StoreError> {
         let Some(job) = self.live(rows.chunk).await? else { return Ok(()) };
+        let is_small = job.split.chunks <= SMALL;
         let near_the_end = rows.number.saturating_add(NEAR) >= job.split.chunks;
-        if job.state == ImportState::Running && (late || near_the_end || rows.number.is_multiple_of(NEAR)) {
+        let may_be_the_last = is_small || late || near_the_end || rows.number.is_multiple_of(NEAR);
+        if job.state == ImportState::Running && may_be_the_last {
             complete_if_done(self.jobs.as_ref(), self.environment.as_ref(), job).await?;
         }
         Ok(())
@@ -164,6 +166,15 @@ impl ImportWorker {
 /// So many chunks from the end it may be the last that is worked on; and of those before, one in so many
 /// looks.
 const NEAR: u32 = 16;
+
+/// An import of no more chunks is added up after each: that is little work.
+const SMALL: u32 = 64;
+
+/// What the versions say of where they come from: the import and the chunk, so that another row of the same file is
+/// known for one.
+fn request_id(job: &ImportJob, chunk: u32) -> String {
+    format!("{}.{chunk}", job.key.id)
+}
 
 /// The place behind these outcomes of a chunk.
 fn behind(outcomes: &[ImportedRows]) -> usize {

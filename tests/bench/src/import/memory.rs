@@ -35,7 +35,7 @@ const UPLOADED: &str = r#"{"Records": [{"eventSource": "aws:s3", "eventName": "O
     "s3": {"bucket": {"name": "imports"}, "object": {"key": "KEY"}}}]}"#;
 
 /// Messages of an invocation, as the template has it.
-const BATCH: usize = 10;
+const BATCH: usize = 2;
 
 /// How often it is looked how far the import is.
 const LOOK: Duration = Duration::from_secs(1);

@@ -170,11 +170,25 @@ impl Commands {
             }
             let mut draft = Draft::default();
             draft.decide(unit, &part, vec![newest.cloned()])?;
+            if !draft.commit.versions.is_empty() && newest.is_some_and(|item| is_of_another_chunk(request, item)) {
+                let detail =
+                    "changes what another row of the same file has written, and rows that lie far apart are not \
+                              taken in their order: import this one by itself"
+                        .to_owned();
+                return Err(CommandError::Refused { code: "REPEATED_IN_FILE", detail });
+            }
             Ok(draft.commit)
         };
         let commit = decide().map_err(|error: CommandError| Fault::of(&error))?;
         Ok(Decided { commit, creates: newest.is_none() })
     }
+}
+
+/// Whether another chunk of the same import wrote this version. Chunks are worked on at once, so which of two rows
+/// comes last would be left to chance.
+fn is_of_another_chunk(request: &RowsRequest<'_>, item: &VersionItem) -> bool {
+    let ours = request.origin.request_id.rsplit_once('.');
+    ours.zip(item.request_id.rsplit_once('.')).is_some_and(|(ours, theirs)| ours.0 == theirs.0 && ours.1 != theirs.1)
 }
 
 fn patch_of(request: &RowsRequest<'_>, content: &RowContent) -> Result<MappedRow, Fault> {

@@ -98,13 +98,20 @@ async fn an_import_into_nothing_or_from_another_tenants_objects_is_refused() {
     let nothing = ImportRequest { resource: "colours".to_owned(), ..request(ImportSource::Upload) };
     let refused = world.imports().ask(&ann(), nothing).await;
     assert!(matches!(refused, Err(ImportError::Input(_))), "{refused:?}");
-    for key in ["imports/acme-2/x", "imports/acme", "x", ""] {
+    let long = format!("imports/acme/{}", "x".repeat(1024));
+    let keys = ["imports/acme-2/x", "imports/acme", "imports/acme/", "x", "", &long];
+    let paths =
+        ["imports/acme/../globex/x", "imports/acme/./../globex/x", "imports/acme//x", "imports/acme/..\\globex"];
+    for key in keys.into_iter().chain(paths) {
         let refused = world.imports().ask(&ann(), request(ImportSource::Object(key.to_owned()))).await;
         assert!(matches!(refused, Err(ImportError::Input(_))), "{key}: {refused:?}");
     }
-    assert_eq!(world.imports().list(&ann().tenant, None, 10).await, Ok(vec![]));
+    let long = json!({"fields": {"name": {"constant": "x".repeat(101 * 1024)}}});
+    let refused = world.imports().ask(&ann(), ImportRequest { mapping: long, ..request(ImportSource::Upload) }).await;
+    assert!(matches!(refused, Err(ImportError::Input(_))), "{refused:?}");
     let missing = world.imports().ask(&ann(), request(ImportSource::Object("imports/acme/none".to_owned()))).await;
     assert!(matches!(missing, Err(ImportError::NoSource)), "{missing:?}");
+    assert_eq!(world.imports().list(&ann().tenant, None, 10).await, Ok(vec![]), "nothing is left behind");
 }
 
 #[test]
@@ -162,7 +169,7 @@ async fn a_straggler_that_had_to_come_again_completes_the_import() {
 async fn whoever_asks_completes_what_nobody_noticed() {
     let world = World::default();
     let job = world.ask(ImportMode::Upsert).await;
-    world.split(&job, &csv(0..40, |number| number), 1).await;
+    world.split(&job, &csv(0..100, |number| number), 1).await;
     let mut chunks = world.messages();
     let straggler = chunks.remove(3);
     for chunk in chunks.iter().chain([&straggler]) {

@@ -39,7 +39,8 @@ async fn rows_become_entities_that_say_where_they_come_from() {
     let status = world.import(ImportMode::Upsert, &csv(0..120, |number| number)).await;
     assert_eq!((status.job.state, status.counts), (ImportState::Completed, counts(120, 0, 0, 0)));
     let ring = world.by_code("R-7");
-    assert_eq!((ring.source.as_str(), ring.request_id.as_str()), ("import-worker", status.job.key.id.as_str()));
+    let from = format!("{}.0", status.job.key.id);
+    assert_eq!((ring.source.as_str(), ring.request_id.as_str()), ("import-worker", from.as_str()));
     assert_eq!((ring.updated.by.as_str(), ring.updated.ip.as_str()), ("ann", "192.0.2.7"));
     let prices = world.prices();
     assert_eq!((prices.len(), &prices[8]), (120, &("R-105".to_owned(), json!("105"))));
@@ -251,4 +252,24 @@ async fn an_entity_that_cannot_be_read_fails_its_row_and_no_other() {
     let [failed] = world.failures(&status.job.key).await.try_into().unwrap();
     assert_eq!((failed.row, failed.code.as_str()), (3, "INTERNAL"));
     assert_eq!(failed.message, "something went wrong on our side", "no internal text");
+}
+
+#[tokio::test]
+async fn a_row_that_would_change_what_another_message_of_its_file_wrote_is_told_and_not_left_to_chance() {
+    let world = World::default();
+    let job = world.ask(ImportMode::Upsert).await;
+    // Nine products, the tenth row repeats the first: within a message rows are taken in their order.
+    let first = csv(0..9, |number| number) + "R-0,Ring 0,70\n";
+    let next = "R-0,Ring 0,80\nR-1,Ring 1,1\nR-9,Ring 9,9\n";
+    assert_eq!(world.split(&job, &(first + next), 10).await, Split::Done(ImportState::Running));
+    for chunk in world.messages() {
+        world.work(&chunk).await;
+    }
+    let status = world.status(&job.key).await;
+    assert_eq!((status.job.state, status.counts), (ImportState::Completed, counts(10, 1, 1, 1)));
+    assert_eq!(world.failed(&job.key).await, [(12, "REPEATED_IN_FILE".to_owned())]);
+    assert_eq!(world.prices()[0], ("R-0".to_owned(), json!("70")));
+    // By itself it is taken.
+    let again = world.import(ImportMode::Upsert, "code,name,price\nR-0,Ring 0,80\n").await;
+    assert_eq!(again.counts, counts(0, 1, 0, 0));
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicUsize;
 
+use ledgerline_import_file::{FileError, FileProblem};
 use ledgerline_kernel::ports::{ImportJobs, StoreError};
 use ledgerline_kernel::{ImportFailure, SplitProgress};
 use ledgerline_testkit::Delivered;
@@ -148,4 +149,63 @@ async fn a_queue_that_is_away_stops_the_splitter_where_it_is() {
         world.work(&chunk).await;
     }
     assert_eq!(world.status(&job.key).await.counts, counts(90, 0, 0, 0));
+}
+
+/// The chunks of a file that cannot be read on behind its rows.
+fn broken_file(key: &ImportKey, csv: &str) -> impl ChunkSource + use<> {
+    let rows = read(Cursor::new(csv.as_bytes().to_vec()), ImportFormat::Csv, &Limits::default());
+    let message = "The archive ends in its middle.".to_owned();
+    let end = FileError::Refused(FileProblem { code: "MALFORMED_ARCHIVE", file: None, message });
+    FileChunks::new(key, rows.chain([Err(end)]), ChunkLimits { max_rows: 10, ..ChunkLimits::default() })
+}
+
+#[tokio::test]
+async fn what_comes_before_a_break_is_imported_and_then_the_import_fails() {
+    let world = World::default();
+    let job = world.ask(ImportMode::Upsert).await;
+    let file_text = csv(0..25, |number| number);
+    let splitter = world.splitter_on(&world.ports());
+    let split = async || {
+        let begun = splitter.begin(&job.key).await.unwrap().unwrap();
+        splitter.split(&begun, &mut broken_file(&job.key, &file_text), &|| true).await
+    };
+    assert_eq!(split().await, Ok(Split::Done(ImportState::Running)));
+    let chunks = world.messages();
+    assert_eq!(world.work(&chunks[0]).await, ChunkWorked::Done);
+    // It breaks where it broke before.
+    assert_eq!(split().await, Ok(Split::Done(ImportState::Running)));
+    assert_eq!(world.messages().len(), 2, "what has no outcome is sent again");
+    for chunk in &chunks[1..] {
+        assert_eq!(world.work(chunk).await, ChunkWorked::Done);
+    }
+    let status = world.status(&job.key).await;
+    assert_eq!((status.job.state, status.counts), (ImportState::Failed, counts(25, 0, 0, 0)));
+    assert_eq!(status.job.failure.map(|failure| failure.code).as_deref(), Some("MALFORMED_ARCHIVE"));
+    assert_eq!(world.prices().len(), 25);
+}
+
+#[tokio::test]
+async fn a_file_that_breaks_before_its_first_row_fails_the_import_at_once() {
+    let world = World::default();
+    let job = world.ask(ImportMode::Upsert).await;
+    let splitter = world.splitter_on(&world.ports());
+    let begun = splitter.begin(&job.key).await.unwrap().unwrap();
+    let split = splitter.split(&begun, &mut broken_file(&job.key, "code,name\n"), &|| true).await;
+    assert_eq!((split, world.messages()), (Ok(Split::Done(ImportState::Failed)), vec![]));
+}
+
+#[tokio::test]
+async fn an_import_whose_file_was_replaced_by_a_longer_one_fails_instead_of_running_for_ever() {
+    let world = World::default();
+    let job = world.ask(ImportMode::Upsert).await;
+    world.split(&job, &csv(0..23, |number| number), 10).await;
+    let mut chunks = world.messages();
+    world.split(&job, &csv(100..155, |number| number), 10).await;
+    chunks.extend(world.messages());
+    for chunk in chunks.iter().rev() {
+        world.work(chunk).await;
+    }
+    let job = world.job(&job.key).await;
+    assert_eq!(job.state, ImportState::Failed);
+    assert_eq!(job.failure.map(|failure| failure.code).as_deref(), Some("SOURCE_CHANGED"));
 }
