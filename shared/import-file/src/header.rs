@@ -23,7 +23,7 @@ const ADDED: [&str; 5] = [ROW, FILE, CODE, MESSAGE, TEXT];
 pub(crate) struct Header {
     /// How many cells a row has.
     pub(crate) width: usize,
-    /// The columns that are imported.
+    /// The columns that are imported. Those without a name are among them, so that an error file keeps their cells.
     pub(crate) columns: Vec<String>,
     /// Where these are.
     places: Vec<usize>,
@@ -81,12 +81,14 @@ fn is_added(name: &&str) -> bool {
 
 fn check_names(names: &[&str]) -> Result<(), FileError> {
     let empty: Vec<_> = (1..).zip(names).filter(|(_, name)| name.is_empty()).map(|(at, _)| at.to_string()).collect();
-    if !empty.is_empty() {
+    // Some tools leave the column of row numbers without a name; where no other has one, nothing could be imported.
+    if !empty.is_empty() && names.iter().all(|name| name.is_empty() || is_added(name)) {
         let message = format!("The header has no name for column {}.", few(&empty));
         return Err(FileError::refused("EMPTY_COLUMN_NAME", message));
     }
     let mut seen = BTreeSet::new();
-    let twice: BTreeSet<_> = names.iter().filter(|name| !seen.insert(**name)).map(|name| format!("{name:?}")).collect();
+    let named = names.iter().filter(|name| !name.is_empty());
+    let twice: BTreeSet<_> = named.filter(|name| !seen.insert(**name)).map(|name| format!("{name:?}")).collect();
     if !twice.is_empty() {
         let message = format!("The header has more than one column {}.", few(&Vec::from_iter(twice)));
         return Err(FileError::refused("DUPLICATE_COLUMN_NAME", message));

@@ -72,6 +72,17 @@ fields:
 }
 
 #[test]
+fn a_column_without_a_name_is_left_out_with_a_mapping_and_without() {
+    let csv = "\"\",\"code\",\"name\"\n\"1\",R-1,Ring\n\"2\",R-2,Kette\n";
+    for mapping in [None, Some("fields: { code: code, name: name }")] {
+        let (text, wrong) = looked(csv, mapping, &[]);
+        let mut shown = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
+        let first = shown.next().unwrap().unwrap();
+        assert_eq!((wrong, &first["code"], &first["attributes"]), (0, &json!("R-1"), &json!({})), "{text}");
+    }
+}
+
+#[test]
 fn rows_that_only_change_what_exists_are_right_in_an_upsert_and_wrong_in_a_create() {
     let csv = "code,price\nR-1,5\nR-2,x\n";
     let (text, wrong) = looked(csv, None, &[]);

@@ -75,7 +75,8 @@ impl RowMapper {
             let is_its_own = TEXTS.contains(&column.as_str()) || first == "attributes";
             if is_its_own { column.clone() } else { format!("attributes.{column}") }
         };
-        let fields: Vec<_> = columns.iter().map(|column| (field_of(column), Source::column(column))).collect();
+        let named = columns.iter().filter(|column| !column.is_empty());
+        let fields: Vec<_> = named.map(|column| (field_of(column), Source::column(column))).collect();
         Self::of_fields(&fields, columns)
     }
 
@@ -129,7 +130,8 @@ fn node(source: &Source, columns: &[String]) -> Result<Node, Rejection> {
         Source::Constant(constant) => return Ok(Node::Constant(constant.to_string())),
         Source::Column(source) => source,
     };
-    let place = columns.iter().position(|column| *column == source.column);
+    // There may be several without a name: nothing would say which of them is meant.
+    let place = columns.iter().position(|column| !column.is_empty() && *column == source.column);
     if place.is_none() && !columns.is_empty() {
         let message = format!("must be of a column of the file; it has no {:?}", source.column);
         return Err(Rejection::new("UNKNOWN_COLUMN", message));

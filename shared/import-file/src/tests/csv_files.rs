@@ -51,12 +51,18 @@ fn a_byte_order_mark_is_no_part_of_the_first_column() {
 }
 
 #[test]
-fn an_empty_or_repeated_column_name_is_refused_by_name() {
-    let problem = refused("a,,c, \n1,2,3,4\n", ImportFormat::Csv);
-    assert_eq!(
-        (problem.code, problem.message.as_str()),
-        ("EMPTY_COLUMN_NAME", "The header has no name for column 2, 4.")
-    );
+fn columns_without_a_name_have_cells_unless_no_column_has_a_name() {
+    let found = csv("\"\",b, \n1,2,3\n");
+    assert_eq!(found, [file(&["", "b", ""]), row(2, &["1", "2", "3"])]);
+    for (header, empty) in [("\"\"", "1"), (", ", "1, 2"), (",import_row,import_text,", "1, 4")] {
+        let problem = refused(format!("{header}\n1\n"), ImportFormat::Csv);
+        let expected = format!("The header has no name for column {empty}.");
+        assert_eq!((problem.code, problem.message), ("EMPTY_COLUMN_NAME", expected), "{header}");
+    }
+}
+
+#[test]
+fn a_repeated_column_name_is_refused_by_name() {
     let problem = refused("a,b, a,b\n", ImportFormat::Csv);
     assert_eq!(problem.code, "DUPLICATE_COLUMN_NAME");
     assert_eq!(problem.message, "The header has more than one column \"a\", \"b\".");

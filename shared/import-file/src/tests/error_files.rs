@@ -32,6 +32,16 @@ fn an_error_file_imported_again_has_the_rows_as_they_were() {
 }
 
 #[test]
+fn an_error_file_keeps_columns_without_a_name_and_is_imported_again() {
+    let columns = ["", "code", ""];
+    let written = error_file(&csv("\"\",code,\n1,R-1,x\n2,R-2\n"), &columns);
+    let text = String::from_utf8(written).unwrap();
+    assert!(text.starts_with(",code,,import_row,") && text.contains("\r\n1,R-1,x,2,REQUIRED,"), "{text}");
+    let again = csv(text.replace("\"2,R-2\"", "\"2,R-2,y\""));
+    assert_eq!(again, [file(&columns), row(2, &["1", "R-1", "x"]), row(3, &["2", "R-2", "y"])]);
+}
+
+#[test]
 fn a_row_that_could_not_be_read_fails_again_until_it_is_mended() {
     let large = "x".repeat(300_000);
     let text = [b"a,b\n1\n2,\xff\n3,\0\n4,".as_slice(), large.as_bytes(), b"\n5,\"6"].concat();

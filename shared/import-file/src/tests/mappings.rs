@@ -54,6 +54,27 @@ fn without_a_mapping_a_column_is_the_field_of_its_own_name() {
     assert_eq!(patch.body, format!(r#"{{"code":"R-7","name":"Ring \"7\"","attributes":{attributes}}}"#));
 }
 
+/// As R writes it: the column of row numbers has no name.
+#[test]
+fn a_column_without_a_name_is_no_field_with_a_mapping_or_without() {
+    let found = csv("\"\",\"carat\",\"cut\"\n\"1\",0.23,\"Ideal\"\n\"2\",0.21,\"Premium\"\n");
+    let [Found::File { columns, .. }, rows @ ..] = found.as_slice() else { panic!("{found:?}") };
+    let bodies = |mapping: &Mapping| {
+        let mapper = mapping.over(columns).unwrap();
+        let body = |found: &Found| match found {
+            Found::Row { content, .. } => mapper.map(content, Shape::Create).unwrap().body,
+            Found::File { .. } => panic!("{found:?}"),
+        };
+        rows.iter().map(body).collect::<Vec<_>>()
+    };
+    let expected =
+        [r#"{"attributes":{"carat":"0.23","cut":"Ideal"}}"#, r#"{"attributes":{"carat":"0.21","cut":"Premium"}}"#];
+    assert_eq!(bodies(&Mapping::identity()), expected);
+    assert_eq!(bodies(&fields(&json!({"name": "cut"}))), [r#"{"name":"Ideal"}"#, r#"{"name":"Premium"}"#]);
+    let problems = fields(&json!({"name": ""})).check(columns);
+    assert_eq!(codes(problems), [("name".to_owned(), "UNKNOWN_COLUMN")]);
+}
+
 #[test]
 fn an_empty_cell_is_nothing_in_a_create_and_null_in_a_patch() {
     let (columns, row) = (["sk", "name", "price"], cells(&["", "Ring", ""]));
