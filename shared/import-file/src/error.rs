@@ -15,10 +15,10 @@ pub enum FileError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct FileProblem {
-    /// What, for programs: `EMPTY_FILE`, `NO_HEADER`, `HEADER_TOO_LARGE`, `EMPTY_COLUMN_NAME`,
-    /// `DUPLICATE_COLUMN_NAME`, `UNSUPPORTED_ENCODING`, `UNSUPPORTED_FORMAT`, `MALFORMED_ARCHIVE`,
-    /// `ENCRYPTED_ARCHIVE`, `UNSUPPORTED_COMPRESSION`, `NESTED_ARCHIVE`, `TOO_MANY_FILES`,
-    /// `FILE_TOO_LARGE`, `SUSPICIOUS_COMPRESSION`.
+    /// What, for programs: `EMPTY_FILE`, `NO_HEADER`, `HEADER_TOO_LARGE`, `WRONG_SEPARATOR`,
+    /// `EMPTY_COLUMN_NAME`, `DUPLICATE_COLUMN_NAME`, `UNSUPPORTED_ENCODING`, `UNSUPPORTED_FORMAT`,
+    /// `MALFORMED_ARCHIVE`, `ENCRYPTED_ARCHIVE`, `UNSUPPORTED_COMPRESSION`, `NESTED_ARCHIVE`,
+    /// `TOO_MANY_FILES`, `FILE_TOO_LARGE`, `SUSPICIOUS_COMPRESSION`.
     pub code: &'static str,
     /// The file's name inside the ZIP, where there is one.
     pub file: Option<String>,

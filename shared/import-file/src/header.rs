@@ -34,6 +34,7 @@ pub(crate) struct Header {
 impl Header {
     /// Names are trimmed: nobody sees a blank at their end.
     pub(crate) fn of(cells: &[&str]) -> Result<Self, FileError> {
+        check_separator(cells)?;
         let names: Vec<_> = cells.iter().map(|cell| cell.trim()).collect();
         check_names(&names)?;
         let place_of = |wanted| names.iter().position(|name| *name == wanted);
@@ -77,6 +78,20 @@ impl Header {
 
 fn is_added(name: &&str) -> bool {
     ADDED.contains(name)
+}
+
+/// A table with other separators would be one whose every row has a problem, or one of a single, strange column.
+fn check_separator(cells: &[&str]) -> Result<(), FileError> {
+    let [cell] = cells else { return Ok(()) };
+    // A tab at the end is a blank that nobody sees; one at the beginning follows a column without a name.
+    let separator = match cell.trim_end() {
+        cell if cell.contains(';') => "semicolons",
+        cell if cell.contains('\t') => "tabs",
+        _ => return Ok(()),
+    };
+    let message =
+        format!("The header is a single column with {separator} in it; columns are to be separated by commas.");
+    Err(FileError::refused("WRONG_SEPARATOR", message))
 }
 
 fn check_names(names: &[&str]) -> Result<(), FileError> {

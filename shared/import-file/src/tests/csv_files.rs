@@ -62,6 +62,24 @@ fn columns_without_a_name_have_cells_unless_no_column_has_a_name() {
 }
 
 #[test]
+fn a_single_column_with_semicolons_or_tabs_in_its_name_is_a_table_with_the_wrong_separator() {
+    for (header, separator) in [
+        ("code;name", "semicolons"),
+        ("\"code\";\"name\"", "semicolons"),
+        ("code\tname;size", "semicolons"),
+        ("code\tname", "tabs"),
+        ("\"\"\t\"code\"", "tabs"),
+    ] {
+        let problem = refused(format!("{header}\n1;2\n"), ImportFormat::Csv);
+        let expected =
+            format!("The header is a single column with {separator} in it; columns are to be separated by commas.");
+        assert_eq!((problem.code, problem.message), ("WRONG_SEPARATOR", expected), "{header}");
+    }
+    assert_eq!(csv("No;Article,name\n1,2\n"), [file(&["No;Article", "name"]), row(2, &["1", "2"])]);
+    assert_eq!(csv("name\t\nRing\n"), [file(&["name"]), row(2, &["Ring"])], "a blank at the end");
+}
+
+#[test]
 fn a_repeated_column_name_is_refused_by_name() {
     let problem = refused("a,b, a,b\n", ImportFormat::Csv);
     assert_eq!(problem.code, "DUPLICATE_COLUMN_NAME");
