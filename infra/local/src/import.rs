@@ -129,8 +129,8 @@ pub struct Imported {
     pub(crate) errors: Vec<PathBuf>,
     /// Which mapping it takes to import these again.
     pub(crate) map: Option<PathBuf>,
-    /// How long it took, as seen from here.
-    pub(crate) took: Duration,
+    /// How long it took, as seen from here; nothing of one that had ended before anybody looked.
+    pub(crate) took: Option<Duration>,
 }
 
 /// What the command did.
@@ -205,10 +205,16 @@ async fn follow(import: &Import, api: &Api, data_dir: &Path) -> anyhow::Result<I
     let request = import.request()?;
     let memo = Memo::of(import, &request, data_dir)?;
     let found = match memo.read() {
-        Some(id) => api.unfinished(&id).await?,
+        Some(id) => api.uploaded(&id).await?,
         None => None,
     };
+    let had_ended = found.as_ref().is_some_and(ImportView::is_final);
     let view = match found {
+        // Its outcome has not been told yet. To import the file anew instead would fail each row of a create.
+        Some(view) if had_ended => {
+            eprintln!("import {} had ended meanwhile", view.id);
+            view
+        }
         Some(view) => {
             eprintln!("going on with import {}", view.id);
             api.resume(&view.id).await?
@@ -216,12 +222,14 @@ async fn follow(import: &Import, api: &Api, data_dir: &Path) -> anyhow::Result<I
         None => begin(import, api, &request, &memo).await?,
     };
     let view = watch(api, view).await?;
-    memo.forget();
     let errors = match view.counts.failed {
         0 => Vec::new(),
         _ => api.errors(&view.id, &import.errors_file()).await?,
     };
-    Ok(Imported { view, errors, map: import.map.clone(), took: begun.elapsed() })
+    // Only now: until its errors are written, an import that has ended is one to come back to.
+    memo.forget();
+    let took = (!had_ended).then(|| begun.elapsed());
+    Ok(Imported { view, errors, map: import.map.clone(), took })
 }
 
 async fn begin(import: &Import, api: &Api, request: &Value, memo: &Memo) -> anyhow::Result<ImportView> {

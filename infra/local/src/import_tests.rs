@@ -2,9 +2,21 @@ use std::io::Write as _;
 
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
+use clap::Parser as _;
 
 use super::*;
 use crate::host_fixture::{run, start};
+
+#[derive(clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    import: Import,
+}
+
+/// An import of products from the file at `path`.
+fn import_of(path: &Path, more: &[&str]) -> Import {
+    Line::parse_from(["import", "products", path.to_str().unwrap()].iter().chain(more)).import
+}
 
 /// An archive of files that are not packed.
 fn archive(files: &[(&str, &str)]) -> Vec<u8> {
@@ -80,5 +92,35 @@ fields:
     let again = ["import", "products", mended.to_str().unwrap(), "--map", map.to_str().unwrap()];
     assert_eq!(run(&dir, &again).await, Ok(()));
     assert_eq!(attributes(&host, "8").await["price"], "2.10");
+    host.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_ended_while_nobody_looked_is_told_once_and_not_begun_anew() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, path) = (root.path().join("state"), root.path().join("list.csv"));
+    let host = start(&dir).await;
+    std::fs::write(&path, "sk,code,name\na,A,Ring\nb,B,\n").unwrap();
+    let import = import_of(&path, &["--mode", "create"]);
+    let api = Api::new(&host.url(), &token(&import, &dir).unwrap()).unwrap();
+    let memo = Memo::of(&import, &import.request().unwrap(), &dir).unwrap();
+    let ended = follow(&import, &api, &dir).await.unwrap();
+    assert_eq!((ended.view.counts.created, ended.view.counts.failed, memo.read()), (1, 1, None));
+
+    // As if the command had been left before the end.
+    memo.write(&ended.view.id).unwrap();
+    std::fs::remove_file(import.errors_file()).unwrap();
+    let told = follow(&import, &api, &dir).await.unwrap();
+    assert_eq!((&told.view.id, told.view.counts.created, told.view.counts.failed), (&ended.view.id, 1, 1));
+    assert!(std::fs::read_to_string(import.errors_file()).unwrap().contains("\nb,B,,3,"), "its errors are written");
+    assert_eq!((memo.read(), told.took), (None, None));
+    let text = text(&Done::Imported(Box::new(told)));
+    assert!(text.contains(" completed\nwhat was not accepted"), "without a time that it did not take: {text}");
+
+    for memorised in [None, Some("00000000000000000000000000")] {
+        memorised.map_or(Ok(()), |id| memo.write(id)).unwrap();
+        let anew = follow(&import, &api, &dir).await.unwrap();
+        assert_eq!((anew.view.id == ended.view.id, anew.view.counts.failed), (false, 2), "{memorised:?}");
+    }
     host.stop().await.unwrap();
 }

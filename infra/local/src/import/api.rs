@@ -106,14 +106,14 @@ impl Api {
         self.view(Method::POST, &format!("/{id}/resume"), Body::from("{}")).await
     }
 
-    /// The import, if there is such a one whose file is uploaded, and it has not ended.
-    pub(super) async fn unfinished(&self, id: &str) -> anyhow::Result<Option<ImportView>> {
+    /// The import, if there is such a one and its file is uploaded. It may have ended.
+    pub(super) async fn uploaded(&self, id: &str) -> anyhow::Result<Option<ImportView>> {
         let response = self.send(Method::GET, &format!("/{id}"), Body::empty()).await?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
         let view = self.read(response).await?;
-        Ok((!view.is_final() && view.state != "awaiting-upload").then_some(view))
+        Ok((view.state != "awaiting-upload").then_some(view))
     }
 
     /// Puts a file where the API says, piece by piece.

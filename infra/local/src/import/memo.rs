@@ -37,7 +37,7 @@ impl Memo {
     }
 
     pub(super) fn forget(&self) {
-        // Nothing to forget is fine, and what stays names an import that has ended.
+        // Nothing to forget is fine, and what stays names an import that has ended: it is told once more.
         let _ = std::fs::remove_file(&self.0);
     }
 }

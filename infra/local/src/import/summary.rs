@@ -48,11 +48,13 @@ fn table(imported: &Imported) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name:>14} {:>12}", thousands(usize::try_from(number).unwrap_or(usize::MAX)));
     }
-    let (id, resource, seconds) = (&view.id, &view.resource, took.as_secs_f64());
-    let _ = write!(text, "{resource}: import {id} {} in {seconds:.1} s", view.state);
-    if seconds > 0.0 && counts.total > 0 {
-        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-        let _ = write!(text, ", {:.0} rows/s", counts.total as f64 / seconds);
+    let _ = write!(text, "{}: import {} {}", view.resource, view.id, view.state);
+    if let Some(seconds) = took.map(|took| took.as_secs_f64()) {
+        let _ = write!(text, " in {seconds:.1} s");
+        if seconds > 0.0 && counts.total > 0 {
+            #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+            let _ = write!(text, ", {:.0} rows/s", counts.total as f64 / seconds);
+        }
     }
     if let Some(failure) = &view.failure {
         let _ = write!(text, "\n{}: {}", failure.code, failure.message);
@@ -96,6 +98,6 @@ fn figures(imported: &Imported) -> Value {
         },
         "failure": view.failure.as_ref().map(|failure| json!({"code": failure.code, "message": failure.message})),
         "errors": errors,
-        "millis": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        "millis": took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
     })
 }
