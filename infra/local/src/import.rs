@@ -21,7 +21,7 @@ use crate::host::{Host, HostOptions};
 use crate::issuer::{Claims, IssuerKey};
 use crate::operate::Place;
 
-use api::{Api, ImportView};
+use api::{Api, ImportView, may_pass};
 use mapping_file::MappingFile;
 use memo::Memo;
 
@@ -29,6 +29,9 @@ pub use summary::{json, text, verdict};
 
 /// How often an import is asked how far it is.
 const POLL: Duration = Duration::from_millis(500);
+
+/// So many times in a row it may be asked in vain: a host that is started again takes a few seconds.
+const PATIENCE: u32 = 20;
 
 /// How long the token is good that the import is watched with.
 const TOKEN_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -246,19 +249,33 @@ async fn begin(import: &Import, api: &Api, request: &Value, memo: &Memo) -> anyh
 }
 
 /// Waits for the end, and draws how far it is, on a terminal only.
+///
+/// # Errors
+/// The import is refused to be shown, or the host could not be asked more than [`PATIENCE`] times in a row.
 async fn watch(api: &Api, mut view: ImportView) -> anyhow::Result<ImportView> {
     let bar = ProgressBar::new_spinner();
     let of_known = ProgressStyle::with_template("importing {bar:40} {pos}/{len} rows, {per_sec}, {eta} left{msg}")?;
     let of_unknown = ProgressStyle::with_template("{spinner} importing, {pos} rows so far{msg}")?;
+    let mut failures = 0;
     while !view.is_final() {
         bar.set_style(if view.progress.whole { of_known.clone() } else { of_unknown.clone() });
         bar.set_length(view.progress.rows);
         bar.set_position(view.counts.total);
-        if view.counts.failed > 0 {
-            bar.set_message(format!(", {} not accepted", view.counts.failed));
-        }
+        let not_accepted = match view.counts.failed {
+            0 => String::new(),
+            failed => format!(", {failed} not accepted"),
+        };
+        bar.set_message(not_accepted + if failures > 0 { "; the host does not answer" } else { "" });
         tokio::time::sleep(POLL).await;
-        view = api.get(&view.id).await?;
+        match api.get(&view.id).await {
+            Ok(seen) => (view, failures) = (seen, 0),
+            Err(error) if failures < PATIENCE && may_pass(&error) => failures += 1,
+            Err(error) => {
+                bar.finish_and_clear();
+                let id = &view.id;
+                return Err(error.context(format!("left import {id}; run the command again, and it goes on")));
+            }
+        }
     }
     bar.finish_and_clear();
     Ok(view)

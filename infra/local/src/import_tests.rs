@@ -1,7 +1,9 @@
 use std::io::Write as _;
+use std::sync::{Arc, Mutex};
 
+use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::Request;
+use axum::http::{Request, StatusCode};
 use clap::Parser as _;
 
 use super::*;
@@ -123,4 +125,68 @@ async fn an_import_that_ended_while_nobody_looked_is_told_once_and_not_begun_ane
         assert_eq!((anew.view.id == ended.view.id, anew.view.counts.failed), (false, 2), "{memorised:?}");
     }
     host.stop().await.unwrap();
+}
+
+/// The API of something that gives these answers, one after the other, and has no more.
+async fn answering(answers: Vec<(StatusCode, String)>) -> Api {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let answers = Arc::new(Mutex::new(answers.into_iter()));
+    let answer = move || {
+        let next = answers.lock().unwrap().next();
+        async move { next.unwrap_or((StatusCode::GONE, "asked once more".to_owned())) }
+    };
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    Api::new(&url, "token").unwrap()
+}
+
+fn shown(state: &str) -> Value {
+    json!({"id": "one", "resource": "products", "state": state, "progress": {"rows": 1, "whole": true}})
+}
+
+fn under_way() -> ImportView {
+    serde_json::from_value(shown("running")).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_fails_twenty_times_in_a_row_is_waited_for() {
+    let answer = |state: &str| (StatusCode::OK, json!({ "data": shown(state) }).to_string());
+    let failures = || vec![(StatusCode::SERVICE_UNAVAILABLE, String::new()); 20];
+    let answers = [failures(), vec![answer("running")], failures(), vec![answer("completed")]].concat();
+    let (api, begun) = (answering(answers).await, tokio::time::Instant::now());
+    assert_eq!(watch(&api, under_way()).await.unwrap().state, "completed");
+    assert!(begun.elapsed() >= POLL * 42, "with the interval between them: {:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_goes_on_failing_or_refuses_is_left_with_the_reason() {
+    let failing = answering(vec![(StatusCode::BAD_GATEWAY, "down".to_owned()); 21]).await;
+    let error = format!("{:#}", watch(&failing, under_way()).await.unwrap_err());
+    let expected = "left import one; run the command again, and it goes on: the API answered 502 Bad Gateway: down";
+    assert_eq!(error, expected);
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = Api::new(&format!("http://{}", listener.local_addr().unwrap()), "token").unwrap();
+    drop(listener);
+    let begun = tokio::time::Instant::now();
+    let error = format!("{:#}", watch(&gone, under_way()).await.unwrap_err());
+    assert!(error.contains("cannot reach http://") && begun.elapsed() >= POLL * 21, "{error}");
+
+    let refusing = answering(vec![(StatusCode::FORBIDDEN, r#"{"detail":"not yours"}"#.to_owned())]).await;
+    let error = format!("{:#}", watch(&refusing, under_way()).await.unwrap_err());
+    assert!(error.ends_with(": not yours"), "asked once only: {error}");
+}
+
+#[tokio::test]
+async fn a_refusal_without_a_detail_is_told_with_its_status_and_body() {
+    for (body, expected) in [
+        ("", "the API answered 500 Internal Server Error: nothing"),
+        ("<html>\n", "the API answered 500 Internal Server Error: <html>"),
+        (r#"{"message":"x"}"#, r#"the API answered 500 Internal Server Error: {"message":"x"}"#),
+        (r#"{"detail":"","code":"X"}"#, r#"the API answered 500 Internal Server Error: {"detail":"","code":"X"}"#),
+        (r#"{"detail":"no","errors":[{"path":"mode","message":"is wrong"}]}"#, "no\n  mode is wrong"),
+    ] {
+        let api = answering(vec![(StatusCode::INTERNAL_SERVER_ERROR, body.to_owned())]).await;
+        assert_eq!(api.get("one").await.unwrap_err().to_string(), expected, "{body}");
+    }
 }

@@ -75,6 +75,20 @@ impl ImportView {
     }
 }
 
+/// The API answered that it would not or could not.
+#[derive(Debug, thiserror::Error)]
+#[error("{said}")]
+struct Refused {
+    status: StatusCode,
+    said: String,
+}
+
+/// Whether what was asked in vain may be answered when it is asked again.
+pub(super) fn may_pass(error: &anyhow::Error) -> bool {
+    let passes = |status: StatusCode| status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+    error.downcast_ref::<Refused>().is_none_or(|refused| passes(refused.status))
+}
+
 /// The API of a host, for one caller.
 pub(super) struct Api {
     client: Client<HttpConnector, Body>,
@@ -189,7 +203,7 @@ impl Api {
         let status = response.status();
         let text = to_bytes(response.into_body(), ANSWER_LIMIT).await.context("the answer broke off")?;
         if !status.is_success() {
-            bail!("{}", refusal(status, &text));
+            return Err(Refused { status, said: refusal(status, &text) }.into());
         }
         serde_json::from_slice(&text).map(|answer: Answer| answer.data).context("the API's answer makes no sense")
     }
@@ -223,13 +237,16 @@ fn numbered(path: &Path, number: usize) -> PathBuf {
 
 /// What a problem says, for people.
 fn refusal(status: StatusCode, text: &[u8]) -> String {
-    let Ok(problem) = serde_json::from_slice::<Value>(text) else {
-        return format!("the API answered {status}: {}", String::from_utf8_lossy(text));
-    };
-    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let mut said = text(&problem, "detail");
+    let problem = serde_json::from_slice::<Value>(text).unwrap_or_default();
+    let string = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut said = string(&problem, "detail");
+    if said.is_empty() {
+        // Not one of the API's own, but of something before it: all that there is has to do.
+        let text = String::from_utf8_lossy(text);
+        return format!("the API answered {status}: {}", if text.trim().is_empty() { "nothing" } else { text.trim() });
+    }
     for error in problem.get("errors").and_then(Value::as_array).into_iter().flatten() {
-        said.push_str(&format!("\n  {} {}", text(error, "path"), text(error, "message")));
+        said.push_str(&format!("\n  {} {}", string(error, "path"), string(error, "message")));
     }
     said
 }
