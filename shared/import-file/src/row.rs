@@ -8,7 +8,7 @@ pub enum Found {
         /// Its name inside the ZIP, where there is one.
         name: Option<String>,
         /// Its columns, without those that an [`crate::ErrorFile`] adds; none where a row is an object.
-        /// One without a name is an empty text: it has cells, and no field can come from it.
+        /// One without a name is an empty text: it has cells, of which a field comes only if a mapping says so.
         columns: Vec<String>,
     },
     /// A row.

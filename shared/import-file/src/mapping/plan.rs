@@ -130,8 +130,9 @@ fn node(source: &Source, columns: &[String]) -> Result<Node, Rejection> {
         Source::Constant(constant) => return Ok(Node::Constant(constant.to_string())),
         Source::Column(source) => source,
     };
-    // There may be several without a name: nothing would say which of them is meant.
-    let place = columns.iter().position(|column| !column.is_empty() && *column == source.column);
+    // Of several without a name nothing would say which is meant.
+    let is_one = !source.column.is_empty() || columns.iter().filter(|column| column.is_empty()).count() == 1;
+    let place = columns.iter().position(|column| *column == source.column).filter(|_| is_one);
     if place.is_none() && !columns.is_empty() {
         let message = format!("must be of a column of the file; it has no {:?}", source.column);
         return Err(Rejection::new("UNKNOWN_COLUMN", message));

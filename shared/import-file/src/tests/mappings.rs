@@ -56,7 +56,7 @@ fn without_a_mapping_a_column_is_the_field_of_its_own_name() {
 
 /// As R writes it: the column of row numbers has no name.
 #[test]
-fn a_column_without_a_name_is_no_field_with_a_mapping_or_without() {
+fn a_column_without_a_name_is_a_field_only_if_a_mapping_says_so_and_it_is_the_only_one() {
     let found = csv("\"\",\"carat\",\"cut\"\n\"1\",0.23,\"Ideal\"\n\"2\",0.21,\"Premium\"\n");
     let [Found::File { columns, .. }, rows @ ..] = found.as_slice() else { panic!("{found:?}") };
     let bodies = |mapping: &Mapping| {
@@ -71,7 +71,8 @@ fn a_column_without_a_name_is_no_field_with_a_mapping_or_without() {
         [r#"{"attributes":{"carat":"0.23","cut":"Ideal"}}"#, r#"{"attributes":{"carat":"0.21","cut":"Premium"}}"#];
     assert_eq!(bodies(&Mapping::identity()), expected);
     assert_eq!(bodies(&fields(&json!({"name": "cut"}))), [r#"{"name":"Ideal"}"#, r#"{"name":"Premium"}"#]);
-    let problems = fields(&json!({"name": ""})).check(columns);
+    assert_eq!(bodies(&fields(&json!({"code": ""}))), [r#"{"code":"1"}"#, r#"{"code":"2"}"#]);
+    let problems = fields(&json!({"name": ""})).check(&texts(&["", "cut", ""]));
     assert_eq!(codes(problems), [("name".to_owned(), "UNKNOWN_COLUMN")]);
 }
 
