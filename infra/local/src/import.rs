@@ -110,6 +110,29 @@ impl Import {
         })
     }
 
+    /// Refuses a place for these rows that does not exist or takes something away: after the import is too late.
+    fn check_errors_file(&self) -> anyhow::Result<()> {
+        let errors = self.errors_file();
+        let folder = match errors.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        if !folder.is_dir() {
+            bail!("--errors: there is no folder {}", folder.display());
+        }
+        if errors.is_dir() {
+            bail!("--errors: {} is a folder", errors.display());
+        }
+        // By whatever path and link it is named. What does not exist yet is none of them.
+        let Ok(written) = errors.canonicalize() else { return Ok(()) };
+        for read in [Some(&self.file), self.map.as_ref()].into_iter().flatten() {
+            if read.canonicalize().is_ok_and(|read| read == written) {
+                bail!("--errors: {} is read by this import, and would be overwritten", errors.display());
+            }
+        }
+        Ok(())
+    }
+
     /// What the API is asked for.
     fn request(&self) -> anyhow::Result<Value> {
         let format = if self.format()? == Format::Csv { "csv" } else { "jsonl" };
@@ -154,6 +177,7 @@ pub fn import_blocking(import: &Import, place: &Place) -> anyhow::Result<Done> {
     if import.dry_run {
         return dry_run::look(import).map(|(text, wrong)| Done::Looked(text, wrong));
     }
+    import.check_errors_file()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
     let done = runtime.block_on(run(import, place));
     // What a timed-out invocation left running is not waited for.

@@ -190,3 +190,36 @@ async fn a_refusal_without_a_detail_is_told_with_its_status_and_body() {
         assert_eq!(api.get("one").await.unwrap_err().to_string(), expected, "{body}");
     }
 }
+
+#[test]
+fn an_errors_file_that_overwrites_what_is_read_or_has_no_folder_is_refused_before_anything_is_imported() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name);
+    std::fs::write(path("list.csv"), "code,name\nA,Ring\n").unwrap();
+    std::fs::write(path("map.yaml"), "fields: { code: code, name: name }").unwrap();
+    std::fs::create_dir(path("inner")).unwrap();
+    let map = path("map.yaml");
+    let with_errors = |errors: &str| {
+        let errors = path(errors);
+        let more = ["--map", map.to_str().unwrap(), "--errors", errors.to_str().unwrap()];
+        import_of(&path("list.csv"), &more)
+    };
+    for (errors, reason) in [
+        ("list.csv", "is read by this import"),
+        ("inner/../list.csv", "is read by this import"),
+        ("map.yaml", "is read by this import"),
+        ("nowhere/errors.csv", "there is no folder"),
+        ("list.csv/errors.csv", "there is no folder"),
+        ("inner", "is a folder"),
+    ] {
+        let import = with_errors(errors);
+        // No host is begun for it, which would make its data directory.
+        let place = crate::host_fixture::place(&path("state"));
+        let refused = import_blocking(&import, &place).unwrap_err().to_string();
+        assert!(refused.starts_with("--errors: ") && refused.contains(reason), "{errors}: {refused}");
+        assert!(!path("state").exists(), "{errors}");
+    }
+    assert_eq!(std::fs::read_to_string(path("list.csv")).unwrap(), "code,name\nA,Ring\n");
+    with_errors("inner/errors.csv").check_errors_file().unwrap();
+    import_of(Path::new("list.csv"), &["--errors", "errors.csv"]).check_errors_file().unwrap();
+}
