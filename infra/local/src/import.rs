@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use ledgerline_kernel::TenantCode;
 use serde_json::{Value, json};
 
@@ -278,7 +278,7 @@ async fn begin(import: &Import, api: &Api, request: &Value, memo: &Memo) -> anyh
 /// The import is refused to be shown, or the host could not be asked more than [`PATIENCE`] times in a row.
 async fn watch(api: &Api, mut view: ImportView) -> anyhow::Result<ImportView> {
     let bar = ProgressBar::new_spinner();
-    let of_known = ProgressStyle::with_template("importing {bar:40} {pos}/{len} rows, {per_sec}, {eta} left{msg}")?;
+    let of_known = of_known()?;
     let of_unknown = ProgressStyle::with_template("{spinner} importing, {pos} rows so far{msg}")?;
     let mut failures = 0;
     while !view.is_final() {
@@ -303,6 +303,15 @@ async fn watch(api: &Api, mut view: ImportView) -> anyhow::Result<ImportView> {
     }
     bar.finish_and_clear();
     Ok(view)
+}
+
+/// How an import is drawn whose number of rows is known. `{per_sec}` would have four digits after the point.
+fn of_known() -> anyhow::Result<ProgressStyle> {
+    let style = ProgressStyle::with_template("importing {bar:40} {pos}/{len} rows, {rate} rows/s, {eta} left{msg}")?;
+    Ok(style.with_key("rate", |state: &ProgressState, to: &mut dyn std::fmt::Write| {
+        // Drawing goes on without it.
+        let _ = write!(to, "{:.0}", state.per_sec());
+    }))
 }
 
 #[cfg(test)]

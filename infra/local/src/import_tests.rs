@@ -84,7 +84,7 @@ fields:
     std::fs::write(path("list.csv"), "Nr,Name,Preis,Seit\n007,Ring,\"1.234,50\",01.02.2024\n8,Kette,x,1\n").unwrap();
     let (list, map) = (path("list.csv"), path("map.yaml"));
     let import = ["import", "products", list.to_str().unwrap(), "--map", map.to_str().unwrap()];
-    assert_eq!(run(&dir, &import).await, Err("1 rows were not accepted".to_owned()));
+    assert_eq!(run(&dir, &import).await, Err("1 row was not accepted".to_owned()));
     let expected = json!({"category": "rings", "price": "1234.50", "description": "2024-02-01"});
     assert_eq!(attributes(&host, "007").await, expected);
 
@@ -146,6 +146,69 @@ fn shown(state: &str) -> Value {
 
 fn under_way() -> ImportView {
     serde_json::from_value(shown("running")).unwrap()
+}
+
+#[test]
+fn a_single_row_is_told_in_the_singular() {
+    let verdict_on = |failed: u64| {
+        let mut view = under_way();
+        (view.state, view.counts.failed) = ("completed".to_owned(), failed);
+        let imported = Imported { view, errors: Vec::new(), map: None, took: None };
+        verdict(&Done::Imported(Box::new(imported))).map_err(|error| error.to_string())
+    };
+    assert_eq!(verdict_on(0), Ok(()));
+    assert_eq!(verdict_on(1), Err("1 row was not accepted".to_owned()));
+    assert_eq!(verdict_on(2), Err("2 rows were not accepted".to_owned()));
+    let looked = |wrong| verdict(&Done::Looked(String::new(), wrong)).unwrap_err().to_string();
+    assert_eq!((looked(1), looked(2)), ("1 row would not be accepted".into(), "2 rows would not be accepted".into()));
+}
+
+/// A terminal of which everything is kept that was ever written to it.
+#[derive(Debug, Clone, Default)]
+struct Paper(Arc<Mutex<String>>);
+
+impl indicatif::TermLike for Paper {
+    fn width(&self) -> u16 {
+        200
+    }
+    fn move_cursor_up(&self, _: usize) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn move_cursor_down(&self, _: usize) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn move_cursor_right(&self, _: usize) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn move_cursor_left(&self, _: usize) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn write_line(&self, text: &str) -> std::io::Result<()> {
+        self.write_str(text)
+    }
+    fn write_str(&self, text: &str) -> std::io::Result<()> {
+        self.0.lock().unwrap().push_str(text);
+        Ok(())
+    }
+    fn clear_line(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn flush(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_rate_is_drawn_in_whole_rows_per_second() {
+    let paper = Paper::default();
+    let target = indicatif::ProgressDrawTarget::term_like(Box::new(paper.clone()));
+    let bar = ProgressBar::with_draw_target(Some(1_000), target).with_style(of_known().unwrap());
+    bar.set_position(7);
+    bar.force_draw();
+    let drawn = paper.0.lock().unwrap().clone();
+    let rates = drawn.split("/1000 rows, ").skip(1).filter_map(|rest| rest.split(" rows/s, ").next());
+    let rates: Vec<_> = rates.map(str::parse::<u64>).collect();
+    assert!(!rates.is_empty() && rates.iter().all(Result::is_ok), "{drawn}");
 }
 
 #[tokio::test(start_paused = true)]

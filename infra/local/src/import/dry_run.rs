@@ -14,6 +14,7 @@ use ledgerline_kernel::{Action, DecisionContext, DynDomain, ImportFormat, Undeci
 use serde_json::{Value, json};
 
 use super::mapping_file::MappingFile;
+use super::summary::rows;
 use super::{Format, Import, Mode};
 
 /// So many rows are shown.
@@ -147,9 +148,9 @@ impl<'a> Look<'a> {
             let _ =
                 writeln!(text, "{changes} of the rows can only change what exists, lacking what a new one must have");
         }
-        let (rows, wrong) = (self.rows, self.wrong);
-        let more = if rows == LOOKED_AT { "the first " } else { "" };
-        let _ = write!(text, "looked at {more}{rows} rows: {wrong} would not be accepted; nothing was imported");
+        let (looked_at, wrong) = (rows(self.rows), self.wrong);
+        let more = if self.rows == LOOKED_AT { "the first " } else { "" };
+        let _ = write!(text, "looked at {more}{looked_at}: {wrong} would not be accepted; nothing was imported");
         text
     }
 }

@@ -24,13 +24,18 @@ pub fn text(done: &Done) -> String {
 pub fn verdict(done: &Done) -> anyhow::Result<()> {
     match done {
         Done::Looked(_, 0) => Ok(()),
-        Done::Looked(_, wrong) => bail!("{wrong} rows would not be accepted"),
+        Done::Looked(_, wrong) => bail!("{} would not be accepted", rows(*wrong)),
         Done::Imported(imported) => match (imported.view.state.as_str(), imported.view.counts.failed) {
             ("completed", 0) => Ok(()),
+            ("completed", 1) => bail!("1 row was not accepted"),
             ("completed", failed) => bail!("{failed} rows were not accepted"),
             (state, _) => bail!("the import {state}"),
         },
     }
+}
+
+pub(super) fn rows(number: usize) -> String {
+    if number == 1 { "1 row".to_owned() } else { format!("{number} rows") }
 }
 
 /// A line for each outcome, and what to do next.
