@@ -50,7 +50,7 @@ def main():
             return json.loads(done.stdout.strip().splitlines()[-1])
 
         port = free_port()
-        host = start(f"exec {binary} --data-dir {data} --port {port}")
+        host = start(f"exec {binary} --data-dir {data} --port {port} > {folder}/host.log 2>&1")
         try:
             wait_until("healthz", lambda: ask(f"http://127.0.0.1:{port}/healthz")[0] == 200, process=host)
             for what, file, expected in [

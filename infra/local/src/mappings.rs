@@ -20,7 +20,9 @@ use crate::event_source::{
 };
 use crate::messaging::FailureQueue;
 use crate::notifications::{AsyncFailures, Deliveries, NotificationReader, NotificationStatus, Rule};
-use crate::queue_source::{MessageSource, QueueParts, QueueReader, QueueSource, QueueStatus, SqsApi, local_client};
+use crate::queue_source::{
+    MessageSource, QueueMapping, QueueParts, QueueReader, QueueSource, QueueStatus, SqsApi, local_client,
+};
 use crate::schedules::{ScheduleReader, ScheduleStatus, Schedules};
 use crate::stores::Stores;
 use crate::template::{QueueSourceMapping, Template};
@@ -33,6 +35,9 @@ pub const RUN_SCHEDULES_PATH: &str = "/_ledgerline/schedules/run";
 
 /// How long to wait before it is looked again whether nothing is left.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Invocations of a queue's function at once on a machine with a single core: one may wait for the other's stores.
+const LEAST_CONCURRENCY: usize = 2;
 
 /// All of them.
 pub struct Mappings {
@@ -156,6 +161,8 @@ impl Mappings {
 
 async fn start_queues(template: &Template, stores: &Stores, functions: &Arc<dyn Invoke>) -> Vec<QueueSource> {
     let client = local_client(&stores.messaging).await;
+    let cores =
+        std::thread::available_parallelism().map_or(LEAST_CONCURRENCY, |cores| cores.get().max(LEAST_CONCURRENCY));
     let api = |name: &str| -> Arc<dyn MessageSource> {
         let (url, arn) = (stores.messaging.queue_url(name), LocalMessaging::queue_arn(name));
         Arc::new(SqsApi::new(client.clone(), url, arn))
@@ -169,7 +176,10 @@ async fn start_queues(template: &Template, stores: &Stores, functions: &Arc<dyn 
             dead_letters: dead_letters.map(api),
             clock: Clock::real(),
         };
-        QueueSource::start(mapping.settings.clone(), parts)
+        // On Lambda each invocation has a machine of its own. Here they share this one and its stores, and as many as
+        // there are allowed at once would keep each other waiting until they time out.
+        let maximum_concurrency = mapping.settings.maximum_concurrency.min(cores);
+        QueueSource::start(QueueMapping { maximum_concurrency, ..mapping.settings.clone() }, parts)
     };
     template.queue_mappings.iter().map(start).collect()
 }
