@@ -2,7 +2,9 @@ use ledgerline_kernel::ports::{ListQuery, Sort};
 use ledgerline_kernel::{ColumnKind, DynDomain, TableSpec};
 
 use crate::failure::Failure;
-use crate::list_terms::{Filters, SortColumn, Values, all_segments, column, filters, order_by, segments_after, words};
+use crate::list_terms::{
+    Filters, Segments, SortColumn, Values, all_segments, column, filters, order_by, segments_after, words,
+};
 use crate::session::Plans;
 use crate::table_sql::identifier;
 
@@ -36,8 +38,10 @@ pub(crate) struct ListSql<'a> {
     numbers: Vec<String>,
     words: Option<String>,
     sort: Vec<SortColumn>,
-    /// What the page may show, in parts without overlap, each of which is one stretch of an index.
+    /// What the page shows first. Where it cannot be known how far to look, all that it may show.
     segments: Vec<String>,
+    /// What it shows where that does not fill it.
+    absent: Option<String>,
     values: Vec<String>,
     /// How many of the values a total needs, which no position limits.
     total_values: usize,
@@ -54,12 +58,19 @@ impl<'a> ListSql<'a> {
         for Sort { field, descending } in &query.sort {
             sort.push(SortColumn { column: column(table, field)?, descending: *descending });
         }
-        let segments = match &query.after {
+        let Segments { given: mut segments, mut absent } = match &query.after {
             None => all_segments(&sort),
             Some(after) => segments_after(&sort, after, &mut values)?,
         };
+        // A filter on the field that it is sorted by lets no row without it pass.
+        if query.filters.iter().any(|filter| query.sort.first().is_some_and(|sort| sort.field == filter.field)) {
+            absent = None;
+        }
+        if words.is_some() || !numbers.is_empty() {
+            segments.extend(absent.take());
+        }
         let (view, shown, values) = (view(table)?, shown(table)?, values.0);
-        Ok(Self { view, shown, query, filters, leading, numbers, words, sort, segments, values, total_values })
+        Ok(Self { view, shown, query, filters, leading, numbers, words, sort, segments, absent, values, total_values })
     }
 
     /// Where words are asked for, what to begin with. Each row says in `is_page` whether this is the page;
@@ -73,6 +84,16 @@ impl<'a> ListSql<'a> {
         self.statement(&self.first_page(), &self.values)
     }
 
+    /// To be asked if [`page`](Self::page) found no such row: what comes behind it. By itself, since the two as one
+    /// statement take a third longer, and most pages end before.
+    pub(crate) fn absent(&self) -> Option<Statement> {
+        let absent = self.absent.as_ref()?;
+        let (limit, order) = (self.limit(), order_by(&self.sort, false));
+        let rows = self.first(std::slice::from_ref(absent), limit);
+        let text = format!("SELECT {} FROM ({rows}) AS page ORDER BY {order} LIMIT {limit}", self.shown);
+        Some(self.statement(&text, self.unplaced()))
+    }
+
     /// To be asked if [`page`](Self::page) found no such row: it may not have looked far enough. Then this
     /// finds more.
     pub(crate) fn gathered(&self) -> Option<Statement> {
@@ -81,8 +102,12 @@ impl<'a> ListSql<'a> {
 
     /// Answers with one number, where a total was asked for.
     pub(crate) fn total(&self) -> Option<Statement> {
-        let values = self.values.get(..self.total_values).unwrap_or_default();
-        self.query.with_total.then(|| self.statement(&self.count(), values))
+        self.query.with_total.then(|| self.statement(&self.count(), self.unplaced()))
+    }
+
+    /// The values that no position is among: all that are bound have to be used.
+    fn unplaced(&self) -> &[String] {
+        self.values.get(..self.total_values).unwrap_or_default()
     }
 
     fn statement(&self, text: &str, values: &[String]) -> Statement {
@@ -111,7 +136,7 @@ impl<'a> ListSql<'a> {
             let unknowns = self.unknowns();
             format!("SELECT * FROM ({}) AS page WHERE {unknowns}", self.window(self.reach()))
         } else {
-            self.first(limit)
+            self.first(&self.segments, limit)
         };
         format!("SELECT {shown} FROM ({rows}) AS page ORDER BY {order} LIMIT {limit}")
     }
@@ -127,7 +152,7 @@ impl<'a> ListSql<'a> {
 
     fn window(&self, reach: usize) -> String {
         let order = order_by(&self.sort, false);
-        format!("SELECT * FROM ({}) AS page ORDER BY {order} LIMIT {reach}", self.first(reach))
+        format!("SELECT * FROM ({}) AS page ORDER BY {order} LIMIT {reach}", self.first(&self.segments, reach))
     }
 
     /// Where hardly any of the very first rows has the words: those that the index on words finds, unless
@@ -151,12 +176,12 @@ impl<'a> ListSql<'a> {
     }
 
     /// The first so many rows of each segment, of what is deleted and of what is not.
-    fn first(&self, limit: usize) -> String {
+    fn first(&self, segments: &[String], limit: usize) -> String {
         let Self { view, query, .. } = self;
         let deleted = if query.include_deleted { &[NOT_DELETED, DELETED][..] } else { &[NOT_DELETED] };
         let order = order_by(&self.sort, true);
         let mut parts = Vec::new();
-        for segment in &self.segments {
+        for segment in segments {
             for deleted in deleted {
                 let filters = self.filters.iter().chain(&self.leading).map(String::as_str);
                 let rows = all(filters.chain([*deleted, segment]));

@@ -108,29 +108,39 @@ fn ids_descend(sort: &[SortColumn]) -> bool {
     sort.last().is_some_and(|last| last.descending)
 }
 
-pub(crate) fn all_segments(sort: &[SortColumn]) -> Vec<String> {
-    match sort.first() {
-        Some(SortColumn { column: Column { name, is_nullable: true, .. }, descending: true }) => {
-            vec![format!("{name} IS NOT NULL"), format!("{name} IS NULL")]
+/// What a page may show, in parts without overlap, each of which is one stretch of an index.
+#[derive(Default)]
+pub(crate) struct Segments {
+    /// Those with the field that the list is sorted by, if it is sorted by one alone; else all of them.
+    pub(crate) given: Vec<String>,
+    /// Those without it, which come behind all others.
+    pub(crate) absent: Option<String>,
+}
+
+pub(crate) fn all_segments(sort: &[SortColumn]) -> Segments {
+    match sort {
+        [SortColumn { column: Column { name, is_nullable: true, .. }, descending: true }, rest @ ..] => {
+            let (given, absent) = (format!("{name} IS NOT NULL"), format!("{name} IS NULL"));
+            match rest {
+                [] => Segments { given: vec![given], absent: Some(absent) },
+                _ => Segments { given: vec![given, absent], absent: None },
+            }
         }
-        _ => vec!["TRUE".to_owned()],
+        _ => Segments { given: vec!["TRUE".to_owned()], absent: None },
     }
 }
 
 /// What comes after a position, in segments without overlap: first the entities that equal it in
 /// every sort field, then those that equal it in all but the last, and so on. One condition with
 /// `OR` would say the same, but no index can begin in its middle.
-pub(crate) fn segments_after(
-    sort: &[SortColumn],
-    after: &Position,
-    values: &mut Values,
-) -> Result<Vec<String>, Failure> {
+pub(crate) fn segments_after(sort: &[SortColumn], after: &Position, values: &mut Values) -> Result<Segments, Failure> {
     if after.values.len() != sort.len() {
         return Err(Failure::Nonsense("the position is one of a list sorted otherwise".to_owned()));
     }
     if sort.is_empty() {
         let key: EntityKey = after.id.parse().map_err(|_| Failure::Nonsense("the position is no id".to_owned()))?;
-        return Ok(vec![format!("{} > {}", last(sort), values.bind(&key.sk.encoded(), "text"))]);
+        let given = vec![format!("{} > {}", last(sort), values.bind(&key.sk.encoded(), "text"))];
+        return Ok(Segments { given, absent: None });
     }
     let id = values.bind(&after.id, "text");
     if let Some(segments) = after_one_row(sort, after, &id, values) {
@@ -151,12 +161,12 @@ pub(crate) fn segments_after(
             segments.push(format!("{name} IS NULL"));
         }
     }
-    Ok(segments)
+    Ok(Segments { given: segments, absent: None })
 }
 
 /// The same where one comparison of rows says it, as it does of fields that all go one way: that is one
 /// stretch of an index, behind which come the absent values of a single field.
-fn after_one_row(sort: &[SortColumn], after: &Position, id: &str, values: &mut Values) -> Option<Vec<String>> {
+fn after_one_row(sort: &[SortColumn], after: &Position, id: &str, values: &mut Values) -> Option<Segments> {
     let descending = ids_descend(sort);
     let goes_one_way = sort.iter().all(|sort| sort.descending == descending);
     let absent = match sort {
@@ -175,7 +185,7 @@ fn after_one_row(sort: &[SortColumn], after: &Position, id: &str, values: &mut V
     }
     let operator = if descending { "<" } else { ">" };
     let row = format!("({names}\"id\") {operator} ({bound}{id})");
-    Some(std::iter::once(row).chain(absent).collect())
+    Some(Segments { given: vec![row], absent })
 }
 
 pub(crate) fn column(table: &TableSpec, field: &str) -> Result<Column, Failure> {

@@ -51,7 +51,7 @@ pub(crate) struct Session {
 impl PostgresViews {
     /// Begins a transaction on these views' tables: the live ones, or those under construction.
     pub(crate) async fn begin(&self, role: Role<'_>, limit: Duration) -> Result<Session, Failure> {
-        let enter = self.schema.as_deref().map(enter);
+        let enter = self.schema.as_deref().map(|schema| format!(", {}", enter(schema)));
         let session = Session::begin_and(&self.pool, role, limit, enter.as_deref().unwrap_or_default()).await?;
         if self.schema.is_none() && matches!(role, Role::Projector) {
             self.learn_of(&session.rebuilds);
@@ -76,13 +76,13 @@ impl Session {
         plans: Plans,
     ) -> Result<Self, Failure> {
         let set = match plans {
-            Plans::Kept => "; SET LOCAL plan_cache_mode = force_generic_plan",
-            Plans::Fresh => "; SET LOCAL plan_cache_mode = force_custom_plan",
+            Plans::Kept => ", set_config('plan_cache_mode', 'force_generic_plan', true)",
+            Plans::Fresh => ", set_config('plan_cache_mode', 'force_custom_plan', true)",
         };
         Self::begin_and(pool, Role::Query(tenant), limit, set).await
     }
 
-    /// `settings` are further statements, each behind a semicolon, in the same round trip.
+    /// `settings` are further ones, each behind a comma: every statement, also in the same round trip, takes its time.
     async fn begin_and(pool: &PgPool, role: Role<'_>, limit: Duration, settings: &str) -> Result<Self, Failure> {
         let connection = pool.acquire().await.map_err(Failure::Connection)?;
         let mut session = Self { connection, is_open: true, rebuilds: Vec::new() };
@@ -101,9 +101,11 @@ impl Session {
             limit = limit.as_millis()
         );
         begin.push_str(settings);
-        if matches!(role, Role::Projector) {
-            begin.push_str("; SELECT resource, schema_name FROM rebuild WHERE state = 'running'");
+        if !matches!(role, Role::Projector) {
+            sqlx::raw_sql(AssertSqlSafe(begin)).execute(session.connection()).await.map_err(Failure::Connection)?;
+            return Ok(session);
         }
+        begin.push_str("; SELECT resource, schema_name FROM rebuild WHERE state = 'running'");
         let rows = sqlx::raw_sql(AssertSqlSafe(begin)).fetch_all(session.connection()).await;
         session.rebuilds = rows.map_err(Failure::Connection)?.iter().filter_map(rebuilding).collect();
         Ok(session)
@@ -121,7 +123,7 @@ impl Session {
 
     /// Goes on with the tables of another schema.
     pub(crate) async fn enter(&mut self, schema: &str) -> Result<(), sqlx::Error> {
-        let statement = AssertSqlSafe(enter(schema));
+        let statement = AssertSqlSafe(format!("SELECT {}", enter(schema)));
         sqlx::raw_sql(statement).execute(self.connection()).await?;
         Ok(())
     }
@@ -142,7 +144,7 @@ impl Session {
 }
 
 fn enter(schema: &str) -> String {
-    format!("; SELECT set_config('search_path', '{schema}', true)")
+    format!("set_config('search_path', '{schema}', true)")
 }
 
 /// None for what the other statements answered.
