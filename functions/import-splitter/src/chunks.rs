@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use ledgerline_app::{ChunkSource, FileChunks, SourceError};
 use ledgerline_import_file::{Chunk, read};
 use ledgerline_kernel::ImportJob;
-use ledgerline_kernel::ports::SourceObjects;
+use ledgerline_kernel::ports::{ObjectHead, SourceObjects};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -24,12 +24,12 @@ impl ObjectChunks {
     pub(crate) fn open(
         objects: Arc<dyn SourceObjects>,
         key: String,
-        size: u64,
+        head: ObjectHead,
         job: &ImportJob,
         limits: ReadLimits,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
-        let rows = read(ObjectReader::new(objects, Handle::current(), key, size), job.format, &limits.file);
+        let rows = read(ObjectReader::new(objects, Handle::current(), key, head), job.format, &limits.file);
         let mut chunks = FileChunks::new(&job.key, rows, limits.chunk);
         tokio::task::spawn_blocking(move || {
             while let Some(next) = chunks.next_chunk().transpose() {

@@ -99,13 +99,13 @@ pub fn service(
 impl Deps {
     /// Whether there was something to split.
     async fn split(&self, import: &ImportKey, in_time: &(dyn Fn() -> bool + Send + Sync)) -> Result<bool, Error> {
-        let Some(job) = self.splitter.begin(import).await? else { return Ok(false) };
         let key = source_key(import);
         let Some(head) = self.objects.head(&key).await? else {
             tracing::warn!(import.id = %import.id, "the file is gone again");
             return Ok(false);
         };
-        let mut chunks = ObjectChunks::open(Arc::clone(&self.objects), key, head.size, &job, self.limits);
+        let Some(job) = self.splitter.begin(import, &head.etag).await? else { return Ok(false) };
+        let mut chunks = ObjectChunks::open(Arc::clone(&self.objects), key, head, &job, self.limits);
         match self.splitter.split(&job, &mut chunks, in_time).await? {
             Split::Done(state) => {
                 tracing::info!(import.id = %import.id, ?state, "a file was read");

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
-use ledgerline_kernel::ports::{SourceObjects, StoreError};
+use ledgerline_kernel::ports::{ObjectHead, SourceObjects, StoreError};
 use tokio::runtime::Handle;
 
 /// How much is fetched at once, in bytes. It is in memory three times while it comes in.
@@ -15,6 +15,7 @@ pub(crate) struct ObjectReader {
     objects: Arc<dyn SourceObjects>,
     runtime: Handle,
     key: String,
+    etag: String,
     size: u64,
     place: u64,
     window: Vec<u8>,
@@ -22,8 +23,10 @@ pub(crate) struct ObjectReader {
 }
 
 impl ObjectReader {
-    pub(crate) fn new(objects: Arc<dyn SourceObjects>, runtime: Handle, key: String, size: u64) -> Self {
-        Self { objects, runtime, key, size, place: 0, window: Vec::new(), window_at: 0 }
+    /// Reads this object, and no other one that comes to be in its place.
+    pub(crate) fn new(objects: Arc<dyn SourceObjects>, runtime: Handle, key: String, head: ObjectHead) -> Self {
+        let ObjectHead { size, etag } = head;
+        Self { objects, runtime, key, etag, size, place: 0, window: Vec::new(), window_at: 0 }
     }
 
     /// What is in memory from the place on.
@@ -36,8 +39,8 @@ impl ObjectReader {
         // What was read is not needed beside what comes.
         self.window = Vec::new();
         let wanted = WINDOW.min(self.size.saturating_sub(self.place));
-        let read = self.runtime.block_on(self.objects.read(&self.key, self.place, wanted)).map_err(io::Error::other)?;
-        let window = read.ok_or_else(|| io::Error::other(gone(&self.key)))?;
+        let read = self.runtime.block_on(self.objects.read(&self.key, &self.etag, self.place, wanted));
+        let window = read.map_err(io::Error::other)?.ok_or_else(|| io::Error::other(gone(&self.key)))?;
         if window.is_empty() {
             return Err(io::Error::other(gone(&self.key)));
         }

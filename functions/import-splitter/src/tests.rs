@@ -106,6 +106,19 @@ async fn without_time_left_it_fails_and_goes_on_when_it_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_uploaded_over_another_one_that_is_not_read_to_its_end_is_not_mixed_with_it() {
+    let world = World::new();
+    let import = world.ask().await;
+    world.upload(&import, 25).await;
+    world.invoke(&source_key(&import), 5).await.unwrap_err();
+    world.upload(&import, 24).await;
+    assert_eq!(world.invoke(&source_key(&import), 900).await.unwrap().ignored, 1);
+    assert_eq!(world.rows(), [0_u64; 0]);
+    let job = world.ledger.get(&import).await.unwrap().unwrap();
+    assert_eq!((job.state, job.failure.unwrap().code.as_str()), (ImportState::Failed, "SOURCE_CHANGED"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_is_created_again_sends_what_has_no_outcome() {
     let world = World::new();
     let import = world.ask().await;
@@ -157,9 +170,9 @@ async fn an_object_is_read_and_sought_in_by_windows() {
     let content: Vec<u8> = (0..10_000_000_u32).map(|n| n.to_le_bytes()[n as usize % 3]).collect();
     objects.put("k", content.clone()).await.unwrap();
     let runtime = tokio::runtime::Handle::current();
-    let (kept, size) = (Arc::new(objects.clone()), content.len() as u64);
+    let (kept, head) = (Arc::new(objects.clone()), objects.head("k").await.unwrap().unwrap());
     let read = tokio::task::spawn_blocking(move || {
-        let mut reader = ObjectReader::new(kept, runtime, "k".to_owned(), size);
+        let mut reader = ObjectReader::new(kept, runtime, "k".to_owned(), head);
         let (mut all, mut tail) = (Vec::new(), [0; 100]);
         reader.read_to_end(&mut all).unwrap();
         reader.seek(SeekFrom::End(-100)).unwrap();

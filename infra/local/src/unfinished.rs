@@ -28,7 +28,7 @@ pub(crate) async fn go_on(config: &Config, s3: &LocalS3) -> anyhow::Result<usize
     }
     let jobs = Arc::new(DynamoLedger::new(dynamodb_client(config).await, config.required("LEDGER_TABLE")?));
     let objects = Arc::new(S3Objects::new(patient_s3_client(config).await, bucket));
-    let service = Imports::new(Registry::shipped()?, Arc::clone(&jobs) as _, objects, Arc::new(SystemEnvironment));
+    let service = Imports::new(Registry::shipped()?, Arc::clone(&jobs), objects, Arc::new(SystemEnvironment));
     let mut count = 0;
     for import in imports {
         let job = jobs.get(&import).await.with_context(|| format!("cannot read {import}"))?;
@@ -120,7 +120,7 @@ mod tests {
         let objects = S3Objects::new(patient_s3_client(&config).await, "imports");
         let environment = Arc::new(SystemEnvironment);
         let registry = Registry::shipped().unwrap();
-        let imports = Imports::new(registry, Arc::clone(&jobs) as _, Arc::new(objects.clone()), environment);
+        let imports = Imports::new(registry, Arc::clone(&jobs), Arc::new(objects.clone()), environment);
         let caller = Caller { tenant: "acme".parse().unwrap(), user: "ann".to_owned(), ip: String::new() };
         let request = r#"{"resource": "products", "format": "csv", "source": {"upload": true}}"#;
         let states = [ImportState::Running, ImportState::Completed, ImportState::Splitting, ImportState::Cancelled];

@@ -84,20 +84,23 @@ impl SourceObjects for S3Objects {
         }
     }
 
-    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    async fn read(&self, key: &str, etag: &str, offset: u64, length: u64) -> Result<Option<Vec<u8>>, StoreError> {
         if length == 0 {
-            return Ok(self.head(key).await?.map(|_| Vec::new()));
+            let head = self.head(key).await?;
+            return Ok(head.filter(|head| head.etag == etag).map(|_| Vec::new()));
         }
         let range = format!("bytes={offset}-{}", offset.saturating_add(length - 1));
         // S3 has no checksum of a part of an object.
         let unchecked = Builder::new().response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-        let get = self.client.get_object().bucket(&self.bucket).key(key).range(range);
+        let get = self.client.get_object().bucket(&self.bucket).key(key).if_match(format!("\"{etag}\"")).range(range);
         match get.customize().config_override(unchecked).send().await {
             Ok(object) => match object.body.collect().await {
                 Ok(content) => Ok(Some(content.to_vec())),
                 Err(error) => Err(unavailable(DisplayErrorContext(&error).to_string())),
             },
             Err(SdkError::ServiceError(answer)) if matches!(answer.err(), GetObjectError::NoSuchKey(_)) => Ok(None),
+            // Another one is in its place.
+            Err(error) if error.code() == Some("PreconditionFailed") => Ok(None),
             // It ends before the range begins.
             Err(error) if error.code() == Some("InvalidRange") => Ok(Some(Vec::new())),
             Err(error) => Err(store_error(&error)),

@@ -134,6 +134,20 @@ impl ImportState {
     }
 }
 
+impl fmt::Display for ImportState {
+    /// As callers read it: `awaiting-upload`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AwaitingUpload => "awaiting-upload",
+            Self::Splitting => "splitting",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        })
+    }
+}
+
 /// How far the splitter is with the file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -200,6 +214,8 @@ pub struct ImportJob {
     pub mapping: Value,
     /// How far it is.
     pub state: ImportState,
+    /// The etag of its file, once it has one: rows of another one are not its own.
+    pub source_etag: Option<String>,
     /// Who asked for it.
     pub created: Stamp,
     /// When the splitter began.
@@ -364,6 +380,14 @@ mod tests {
         assert_eq!(ImportedRows::parse_sk("0000000012.0000000045"), Ok((12, 45)));
         for sk in ["12.45", "0000000012", "0000000012.00000000045", "+000000012.0000000045", ""] {
             assert!(ImportedRows::parse_sk(sk).is_err(), "{sk}");
+        }
+    }
+
+    #[test]
+    fn a_state_is_spelled_alike_in_sentences_and_in_json() {
+        use ImportState::{AwaitingUpload, Cancelled, Completed, Failed, Running, Splitting};
+        for state in [AwaitingUpload, Splitting, Running, Completed, Cancelled, Failed] {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.to_string());
         }
     }
 

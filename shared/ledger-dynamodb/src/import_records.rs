@@ -39,6 +39,8 @@ struct StoredJob<'a> {
     /// As text: a mapping may hold what is no number of the ledger.
     mapping: Cow<'a, str>,
     state: ImportState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source_etag: Option<Cow<'a, str>>,
     created_at: Timestamp,
     created_by: Cow<'a, str>,
     created_ip: Cow<'a, str>,
@@ -67,6 +69,7 @@ pub(crate) fn job_item(job: &ImportJob) -> Result<Item, StoreError> {
         mode: job.mode,
         mapping: job.mapping.to_string().into(),
         state: job.state,
+        source_etag: job.source_etag.as_deref().map(Cow::Borrowed),
         created_at: job.created.at,
         created_by: Cow::Borrowed(&job.created.by),
         created_ip: Cow::Borrowed(&job.created.ip),
@@ -93,6 +96,7 @@ pub(crate) fn job(item: Item) -> Result<ImportJob, StoreError> {
         mode: stored.mode,
         mapping,
         state: stored.state,
+        source_etag: stored.source_etag.map(Cow::into_owned),
         created: Stamp {
             at: stored.created_at,
             by: stored.created_by.into_owned(),

@@ -58,6 +58,10 @@ impl MemoryObjects {
     }
 }
 
+fn etag_of(content: &[u8]) -> String {
+    Hash::of(&String::from_utf8_lossy(content)).to_string()
+}
+
 #[async_trait]
 impl SourceObjects for MemoryObjects {
     async fn upload_url(&self, key: &str, expires_in: Duration) -> Result<String, StoreError> {
@@ -84,15 +88,16 @@ impl SourceObjects for MemoryObjects {
         let inner = self.there()?;
         let head = |content: &Vec<u8>| ObjectHead {
             size: content.len().try_into().unwrap_or(u64::MAX),
-            etag: Hash::of(&String::from_utf8_lossy(content)).to_string(),
+            etag: etag_of(content),
         };
         Ok(inner.objects.get(key).map(head))
     }
 
-    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    async fn read(&self, key: &str, etag: &str, offset: u64, length: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let mut inner = self.there()?;
         inner.reads += 1;
-        let Some(content) = inner.objects.get(key) else { return Ok(None) };
+        let content = inner.objects.get(key).filter(|content| etag_of(content) == etag);
+        let Some(content) = content else { return Ok(None) };
         let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(content.len());
         let range = place(offset)..place(offset.saturating_add(length));
         Ok(Some(content.get(range).unwrap_or_default().to_vec()))

@@ -23,7 +23,7 @@ use crate::routes::{Routes, base_path, bulk_path};
 const SOURCE: &str = "command-api";
 
 /// Says that an answer was given before, to the same request.
-const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub(crate) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// One domain's commands.
 #[derive(Clone)]

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::auth::Verified;
 use crate::body::{self, Accepts};
+use crate::commands::IDEMPOTENT_REPLAYED;
 use crate::cursor::CursorKey;
 use crate::parameters::{EntityPath, Parameters};
 use crate::permission::{Access, Guard, Permission};
@@ -94,19 +95,26 @@ impl Endpoint {
         &self,
         caller: &Caller,
         incoming: &Incoming,
-        query: Parameters,
+        mut query: Parameters,
         request: Request,
     ) -> Result<Response, ApiError> {
+        let idempotency_key = query.checked(body::idempotency_key(request.headers())).flatten();
         query.finish()?;
         let text = body::read(request, Accepts::Json, body::LIMIT_BYTES).await?;
         let request = ImportRequest::read(&text).map_err(CommandError::Input)?;
-        let NewImport { job, upload } = self.imports.ask(caller, request).await?;
+        let NewImport { job, upload, replayed } = match idempotency_key {
+            Some(key) => self.imports.ask_once(caller, request, &key, &text).await?,
+            None => self.imports.ask(caller, request).await?,
+        };
         let mut view = ImportView::of_job(&job);
-        view.counts = Some(CountsView::of(ImportCounts::default()));
+        view.counts = view.counts.or_else(|| Some(CountsView::of(ImportCounts::default())));
         view.upload = upload.map(|(url, expires_at)| UploadView { method: "PUT", url, expires_at });
         let mut response = success(StatusCode::ACCEPTED, incoming, &view, Extra::default(), None)?;
         if let Ok(location) = HeaderValue::from_str(&format!("{BASE}/{}", job.key.id)) {
             response.headers_mut().insert(LOCATION, location);
+        }
+        if replayed {
+            response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
         }
         Ok(response)
     }

@@ -332,6 +332,7 @@ impl From<ImportError> for Problem {
         let detail = error.to_string();
         match error {
             ImportError::Input(error) => (&CommandError::Input(error)).into(),
+            ImportError::Key(error) => (&error).into(),
             ImportError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", "there is no such import"),
             ImportError::Ended(_) => Self::new(StatusCode::CONFLICT, "IMPORT_ENDED", detail),
             ImportError::NoSource => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "NO_SOURCE", detail),

@@ -69,7 +69,7 @@ impl Store {
         let mut file = FileChunks::new(&job.key, rows, ChunkLimits { max_rows: 150, ..ChunkLimits::default() });
         let splitter =
             Splitter::new(Arc::new(self.ledger()), Arc::new(self.queue.clone()), Arc::new(SystemEnvironment));
-        let begun = splitter.begin(&job.key).await.unwrap().unwrap();
+        let begun = splitter.begin(&job.key, "an etag").await.unwrap().unwrap();
         assert_eq!(splitter.split(&begun, &mut file, &|| true).await, Ok(Split::Done(ImportState::Running)));
         let read = |body: &str| serde_json::from_str(body).unwrap();
         (job, self.queue.take().iter().map(|message| read(&message.body)).collect())

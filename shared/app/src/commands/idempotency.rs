@@ -18,13 +18,22 @@ const REMEMBERED_HOURS: i64 = 24;
 
 /// A request's idempotency key and what tells the request from others.
 #[derive(Debug, Clone)]
-pub(super) struct Idempotency {
-    tenant: TenantCode,
-    key: String,
-    payload_hash: Hash,
+pub(crate) struct Idempotency {
+    pub(crate) tenant: TenantCode,
+    pub(crate) key: String,
+    pub(crate) payload_hash: Hash,
 }
 
 impl Idempotency {
+    /// That of a request which is told from others by this text.
+    pub(crate) fn new(tenant: &TenantCode, key: &str, payload: &str) -> Result<Self, CommandError> {
+        let valid = (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+        if !valid {
+            return Err(CommandError::KeyInvalid);
+        }
+        Ok(Self { tenant: tenant.clone(), key: key.to_owned(), payload_hash: Hash::of(payload) })
+    }
+
     /// That of a command by itself.
     pub(super) fn of(request: &CommandRequest<'_>) -> Result<Option<Self>, CommandError> {
         Self::of_all("", from_ref(request))
@@ -40,7 +49,6 @@ impl Idempotency {
         let Some((first, Some(key))) = requests.first().map(|first| (first, first.idempotency_key.as_ref())) else {
             return Ok(None);
         };
-        check(key)?;
         let mut payload = how.to_owned();
         for request in requests {
             let CommandRequest { domain, action, sk, if_match, body, .. } = request;
@@ -48,12 +56,11 @@ impl Idempotency {
             let target = format!("{} {action:?} {sk:?} {if_match:?}", domain.resource());
             payload.push_str(&format!("{} {target} {} {body}", target.len(), body.len()));
         }
-        let payload_hash = Hash::of(&payload);
-        Ok(Some(Self { tenant: first.caller.tenant.clone(), key: key.clone(), payload_hash }))
+        Self::new(&first.caller.tenant, key, &payload).map(Some)
     }
 
     /// What will remember that `accepted` was the answer.
-    pub(super) fn record(&self, produced: Vec<Produced>, now: Timestamp) -> IdempotencyRecord {
+    pub(crate) fn record(&self, produced: Vec<Produced>, now: Timestamp) -> IdempotencyRecord {
         IdempotencyRecord {
             tenant: self.tenant.clone(),
             key: self.key.clone(),
@@ -62,11 +69,6 @@ impl Idempotency {
             expires_at: (now.as_datetime() + TimeDelta::hours(REMEMBERED_HOURS)).into(),
         }
     }
-}
-
-fn check(key: &str) -> Result<(), CommandError> {
-    let valid = (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
-    if valid { Ok(()) } else { Err(CommandError::KeyInvalid) }
 }
 
 impl Commands {
@@ -78,9 +80,8 @@ impl Commands {
     /// [`CommandError::KeyReused`] if the key came with another `payload` before, or with something
     /// that was no batch; [`CommandError::KeyInvalid`] for one that cannot be.
     pub async fn reserve(&self, tenant: &TenantCode, key: &str, payload: &str) -> Result<(), CommandError> {
-        check(key)?;
-        let (now, payload_hash) = (self.environment.now(), Hash::of(&format!("batch {payload}")));
-        let idempotency = Idempotency { tenant: tenant.clone(), key: key.to_owned(), payload_hash };
+        let now = self.environment.now();
+        let idempotency = Idempotency::new(tenant, key, &format!("batch {payload}"))?;
         let commit = Commit { idempotency: Some(idempotency.record(Vec::new(), now)), ..Commit::default() };
         match self.ledger.commit(&commit, now).await {
             Ok(()) => Ok(()),

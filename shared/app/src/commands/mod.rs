@@ -18,7 +18,7 @@ use ledgerline_kernel::{Action, DynDomain, EntityKey, SortKey, TenantCode, Versi
 pub use error::CommandError;
 
 use crate::Environment;
-use idempotency::Idempotency;
+pub(crate) use idempotency::Idempotency;
 use unit::Unit;
 
 /// Who asks, verified.

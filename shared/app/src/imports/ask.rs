@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use ledgerline_kernel::input::{InputError, Problem};
-use ledgerline_kernel::ports::{ImportJobs, SourceObjects, StoreError};
+use ledgerline_kernel::ports::{ImportJobs, LedgerWrite, SourceObjects, StoreError};
 use ledgerline_kernel::{
     FailedRow, ImportCounts, ImportId, ImportJob, ImportKey, ImportState, SplitProgress, Stamp, TenantCode, Timestamp,
 };
@@ -13,7 +13,7 @@ use ledgerline_kernel::{
 use super::change::{change, complete_if_done};
 use super::request::{ImportRequest, ImportSource};
 use super::{rejected, source_key, sources_of};
-use crate::{Caller, Environment, Registry};
+use crate::{Caller, CommandError, Environment, Registry};
 
 /// How long an import, and what became of its rows, is kept.
 const KEPT_DAYS: i64 = 90;
@@ -38,9 +38,10 @@ fn is_of_tenant(key: &str, tenant: &TenantCode) -> bool {
 #[derive(Clone)]
 pub struct Imports {
     registry: Registry,
-    jobs: Arc<dyn ImportJobs>,
+    pub(super) jobs: Arc<dyn ImportJobs>,
+    pub(super) ledger: Arc<dyn LedgerWrite>,
     objects: Arc<dyn SourceObjects>,
-    environment: Arc<dyn Environment>,
+    pub(super) environment: Arc<dyn Environment>,
 }
 
 /// Why nothing came of a request about an import.
@@ -49,11 +50,14 @@ pub enum ImportError {
     /// The body could not be read.
     #[error(transparent)]
     Input(#[from] InputError),
+    /// Its idempotency key is none, or stands for another request.
+    #[error(transparent)]
+    Key(#[from] CommandError),
     /// There is no such import of this tenant.
     #[error("there is no {0}")]
     NotFound(ImportKey),
     /// It has come to an end already, and not to this one.
-    #[error("the import has ended: {0:?}")]
+    #[error("the import has ended: it is {0}")]
     Ended(ImportState),
     /// There is no object with its rows.
     #[error("there is no file to import")]
@@ -70,6 +74,8 @@ pub struct NewImport {
     pub job: ImportJob,
     /// Where to `PUT` the file, and until when that works, if the caller brings it.
     pub upload: Option<(String, Timestamp)>,
+    /// Whether the same request had asked for it before.
+    pub replayed: bool,
 }
 
 /// How far an import is.
@@ -102,14 +108,14 @@ pub struct RowErrors {
 pub type FailedRows = (Vec<RowErrors>, Option<(u32, u32)>);
 
 impl Imports {
-    /// Imports into these domains.
+    /// Imports into these domains. `ledger` keeps the imports and what is remembered of requests for them.
     pub fn new(
         registry: Registry,
-        jobs: Arc<dyn ImportJobs>,
+        ledger: Arc<impl ImportJobs + LedgerWrite + 'static>,
         objects: Arc<dyn SourceObjects>,
         environment: Arc<dyn Environment>,
     ) -> Self {
-        Self { registry, jobs, objects, environment }
+        Self { registry, jobs: Arc::clone(&ledger) as _, ledger, objects, environment }
     }
 
     /// Takes in an import: it is there before its file is, which sets it going.
@@ -117,7 +123,13 @@ impl Imports {
     /// # Errors
     /// [`ImportError`]. After [`ImportError::Store`] there may be an import that awaits its file.
     pub async fn ask(&self, caller: &Caller, request: ImportRequest) -> Result<NewImport, ImportError> {
-        self.check(&caller.tenant, &request)?;
+        let job = self.create(caller, &request).await?;
+        let upload = self.provide(&job, request.source).await?;
+        Ok(NewImport { job, upload, replayed: false })
+    }
+
+    pub(super) async fn create(&self, caller: &Caller, request: &ImportRequest) -> Result<ImportJob, ImportError> {
+        self.check(&caller.tenant, request)?;
         if let ImportSource::Object(key) = &request.source
             && self.objects.head(key).await?.is_none()
         {
@@ -127,11 +139,12 @@ impl Imports {
         let id: ImportId = id.parse().map_err(|_| rejected("an id is no ULID".to_owned()))?;
         let job = ImportJob {
             key: ImportKey { tenant: caller.tenant.clone(), id },
-            resource: request.resource,
+            resource: request.resource.clone(),
             format: request.format,
             mode: request.mode,
-            mapping: request.mapping,
+            mapping: request.mapping.clone(),
             state: ImportState::AwaitingUpload,
+            source_etag: None,
             created: Stamp { at: now, by: caller.user.clone(), ip: caller.ip.clone() },
             started_at: None,
             updated_at: now,
@@ -144,8 +157,7 @@ impl Imports {
         if !self.jobs.create(&job).await? {
             return Err(rejected(format!("there is a {} already", job.key)).into());
         }
-        let upload = self.provide(&job, request.source).await?;
-        Ok(NewImport { job, upload })
+        Ok(job)
     }
 
     fn check(&self, tenant: &TenantCode, request: &ImportRequest) -> Result<(), InputError> {
@@ -169,11 +181,15 @@ impl Imports {
         if problems.is_empty() { Ok(()) } else { Err(InputError::Invalid(problems)) }
     }
 
-    async fn provide(&self, job: &ImportJob, source: ImportSource) -> Result<Option<(String, Timestamp)>, ImportError> {
+    pub(super) async fn provide(
+        &self,
+        job: &ImportJob,
+        source: ImportSource,
+    ) -> Result<Option<(String, Timestamp)>, ImportError> {
         let key = source_key(&job.key);
         match source {
             ImportSource::Upload => {
-                let until = job.created.at.as_datetime() + TimeDelta::from_std(UPLOAD_TIME).unwrap_or_default();
+                let until = self.environment.now().as_datetime() + TimeDelta::from_std(UPLOAD_TIME).unwrap_or_default();
                 Ok(Some((self.objects.upload_url(&key, UPLOAD_TIME).await?, until.into())))
             }
             ImportSource::Rows(rows) => {

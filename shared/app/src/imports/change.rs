@@ -41,24 +41,23 @@ pub(super) async fn complete_if_done(
         return Ok(job);
     }
     let totals = jobs.totals(&job.key).await?;
-    let (total, rows) = (totals.counts.total(), job.split.rows);
-    if total < rows || (total == rows && totals.unshown > 0) {
+    if totals.counts.total() < job.split.rows || totals.unshown > 0 {
         return Ok(job);
     }
     let ended = |job: &ImportJob| {
-        let failure = if total > rows { Some(source_changed()) } else { job.failure.clone() };
-        let state = if failure.is_some() { ImportState::Failed } else { ImportState::Completed };
+        let state = if job.failure.is_some() { ImportState::Failed } else { ImportState::Completed };
         let running = job.state == ImportState::Running;
-        running.then(|| ImportJob { state, failure, counts: Some(totals.counts), ..job.clone() })
+        running.then(|| ImportJob { state, counts: Some(totals.counts), ..job.clone() })
     };
     Ok(change(jobs, environment, &job.key, ended).await?.unwrap_or(job))
 }
 
-/// Of a file that is uploaded over another one while that is read, rows of both are imported.
-fn source_changed() -> ImportFailure {
+/// Of a file that another one was uploaded over.
+pub(super) fn source_changed() -> ImportFailure {
     ImportFailure {
         code: "SOURCE_CHANGED".to_owned(),
-        message: "The file was replaced by another one while it was read, so that rows of both were imported."
+        message: "The file was replaced by another one before all of its rows were imported. Those that were stay as \
+                  they are."
             .to_owned(),
     }
 }

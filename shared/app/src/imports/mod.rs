@@ -8,6 +8,7 @@ mod ask;
 mod change;
 mod error_page;
 mod file;
+mod once;
 mod request;
 mod show;
 mod splitter;

@@ -7,7 +7,7 @@ use ledgerline_import_file::{Chunk, Mapping};
 use ledgerline_kernel::ports::{ImportJobs, MessageQueue, QueueMessage, StoreError};
 use ledgerline_kernel::{ImportFailure, ImportJob, ImportKey, ImportState, SplitProgress};
 
-use super::change::{change, complete_if_done};
+use super::change::{change, complete_if_done, source_changed};
 use super::{mapping_of, rejected};
 use crate::{Environment, InTime};
 
@@ -55,19 +55,33 @@ impl Splitter {
         Self { jobs, queue, environment }
     }
 
-    /// Begins, or goes on. None if there is nothing to be done for this import: there is no such one, or it
-    /// has come to its end.
+    /// Begins, or goes on, with the file that has this etag. None if there is nothing to be done for this
+    /// import: there is no such one, or it has come to its end. One that was begun with another file comes to
+    /// it here: what is to be imported then, nobody knows.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn begin(&self, key: &ImportKey) -> Result<Option<ImportJob>, StoreError> {
+    pub async fn begin(&self, key: &ImportKey, etag: &str) -> Result<Option<ImportJob>, StoreError> {
         let now = self.environment.now();
         let begun = |job: &ImportJob| {
-            let awaiting = job.state == ImportState::AwaitingUpload;
-            awaiting.then(|| ImportJob { state: ImportState::Splitting, started_at: Some(now), ..job.clone() })
+            let source_etag = Some(etag.to_owned());
+            match job.state {
+                ImportState::AwaitingUpload => {
+                    Some(ImportJob { state: ImportState::Splitting, started_at: Some(now), source_etag, ..job.clone() })
+                }
+                ImportState::Splitting | ImportState::Running if job.source_etag.is_none() => {
+                    Some(ImportJob { source_etag, ..job.clone() })
+                }
+                _ => None,
+            }
         };
         let job = change(self.jobs.as_ref(), self.environment.as_ref(), key, begun).await?;
-        Ok(job.filter(|job| !job.state.is_final()))
+        let Some(job) = job.filter(|job| !job.state.is_final()) else { return Ok(None) };
+        if job.source_etag.as_deref() == Some(etag) {
+            return Ok(Some(job));
+        }
+        self.fail(&job, &mut Sending::of(&job)?, source_changed()).await?;
+        Ok(None)
     }
 
     /// Sends the chunks of `source` that are to be sent: while it is splitting, those behind the saved

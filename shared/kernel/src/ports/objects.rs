@@ -31,6 +31,6 @@ pub trait SourceObjects: Send + Sync {
     async fn head(&self, key: &str) -> Result<Option<ObjectHead>, StoreError>;
 
     /// `length` bytes of an object from `offset` on, fewer where it ends, nothing behind its end. None if
-    /// there is no such object.
-    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Option<Vec<u8>>, StoreError>;
+    /// there is no such object, or it is not the one with this etag any more.
+    async fn read(&self, key: &str, etag: &str, offset: u64, length: u64) -> Result<Option<Vec<u8>>, StoreError>;
 }

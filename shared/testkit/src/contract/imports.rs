@@ -30,6 +30,7 @@ fn job(key: ImportKey) -> ImportJob {
         mode: ImportMode::Upsert,
         mapping: json!({"fields": {"name": "Prodüct", "attributes.ratio": {"constant": 0.5}, "é": [null, true]}}),
         state: ImportState::AwaitingUpload,
+        source_etag: None,
         created: Stamp { at: noon(), by: "ann".to_owned(), ip: "192.0.2.7".to_owned() },
         started_at: None,
         updated_at: noon(),
@@ -92,6 +93,7 @@ pub async fn an_import_is_created_once_and_read_back_in_full(imports: &impl Impo
     let plain = job(key("acme", 1));
     let full = ImportJob {
         state: ImportState::Failed,
+        source_etag: Some("0cc175b9".to_owned()),
         started_at: Some(noon()),
         split: SplitProgress { chunks: 12, rows: 50_000_000_000, whole: true },
         failure: Some(ImportFailure { code: "BAD".to_owned(), message: "no \"é\"".to_owned() }),

@@ -178,6 +178,7 @@ macro_rules! objects_contract {
             an_object_that_is_not_there_is_no_error,
             an_object_is_read_back_to_the_byte_in_any_range,
             an_object_is_replaced_and_its_etag_with_it,
+            nothing_is_read_of_an_object_that_was_replaced,
             a_copy_has_the_content_of_what_it_was_made_of,
             an_object_can_be_copied_onto_itself,
         }

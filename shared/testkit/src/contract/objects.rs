@@ -6,7 +6,11 @@ use ledgerline_kernel::ports::SourceObjects;
 const KEY: &str = "imports/acme/01J/é 1+2.csv";
 
 async fn whole(objects: &impl SourceObjects, key: &str) -> Option<Vec<u8>> {
-    objects.read(key, 0, 10_000_000).await.unwrap()
+    objects.read(key, &etag(objects, key).await, 0, 10_000_000).await.unwrap()
+}
+
+async fn etag(objects: &impl SourceObjects, key: &str) -> String {
+    objects.head(key).await.unwrap().unwrap().etag
 }
 
 /// It has no head and no content, and nothing is made of it.
@@ -15,7 +19,7 @@ async fn whole(objects: &impl SourceObjects, key: &str) -> Option<Vec<u8>> {
 /// If it is not so.
 pub async fn an_object_that_is_not_there_is_no_error(objects: &impl SourceObjects) {
     assert_eq!(objects.head(KEY).await, Ok(None));
-    assert_eq!(objects.read(KEY, 0, 10).await, Ok(None));
+    assert_eq!(objects.read(KEY, "no etag", 0, 10).await, Ok(None));
     assert_eq!(objects.copy(KEY, "other").await, Ok(false));
     assert_eq!(objects.head("other").await, Ok(None));
 }
@@ -28,10 +32,11 @@ pub async fn an_object_is_read_back_to_the_byte_in_any_range(objects: &impl Sour
     let content: Vec<u8> = (0..=u8::MAX).cycle().take(3_000_000).collect();
     objects.put(KEY, content.clone()).await.unwrap();
     assert_eq!(objects.head(KEY).await.unwrap().unwrap().size, 3_000_000);
+    let etag = etag(objects, KEY).await;
     for (offset, length) in
         [(0, 3_000_000), (0, 1), (0, 0), (7, 1000), (2_999_990, 100), (3_000_000, 5), (9_000_000, 5)]
     {
-        let read = objects.read(KEY, offset, length).await.unwrap().unwrap();
+        let read = objects.read(KEY, &etag, offset, length).await.unwrap().unwrap();
         let (start, end) = (offset.min(3_000_000), (offset + length).min(3_000_000));
         let expected = content.get(usize::try_from(start).unwrap()..usize::try_from(end).unwrap()).unwrap();
         assert!(read == expected, "{length} bytes from {offset}: {} came", read.len());
@@ -53,6 +58,20 @@ pub async fn an_object_is_replaced_and_its_etag_with_it(objects: &impl SourceObj
     assert_eq!((one.size, two.size), (3, 3));
     assert_ne!(one.etag, two.etag);
     assert_eq!(whole(objects, KEY).await.unwrap(), b"two");
+}
+
+/// Whoever has begun to read it is given nothing of another one.
+///
+/// # Panics
+/// If it is not so.
+pub async fn nothing_is_read_of_an_object_that_was_replaced(objects: &impl SourceObjects) {
+    objects.put(KEY, b"one,one".to_vec()).await.unwrap();
+    let one = etag(objects, KEY).await;
+    assert_eq!(objects.read(KEY, &one, 0, 4).await, Ok(Some(b"one,".to_vec())));
+    objects.put(KEY, b"two,two".to_vec()).await.unwrap();
+    for (offset, length) in [(4, 3), (4, 0), (0, 7)] {
+        assert_eq!(objects.read(KEY, &one, offset, length).await, Ok(None), "{length} bytes from {offset}");
+    }
 }
 
 /// Both are there afterwards.

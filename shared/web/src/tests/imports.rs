@@ -208,3 +208,20 @@ async fn pages_of_failed_rows_put_together_are_one_file() {
     }
     assert_eq!(files.len(), 3);
 }
+
+#[tokio::test]
+async fn an_idempotency_key_stands_for_one_import() {
+    let world = World::new();
+    let key = [("idempotency-key", "import of today")];
+    let first = world.ask("POST", IMPORTS, &key, &of_upload().to_string()).await;
+    let again = world.ask("POST", IMPORTS, &key, &of_upload().to_string()).await;
+    assert_eq!((first.status.as_u16(), again.status.as_u16()), (202, 202), "{}", again.json);
+    assert_eq!(path_of(&again), path_of(&first));
+    assert!(!first.headers.contains_key("idempotent-replayed"));
+    assert_eq!(again.headers["idempotent-replayed"], "true");
+    let other = world.ask("POST", IMPORTS, &key, &of_upload().to_string().replace("create", "upsert")).await;
+    assert_eq!((other.status.as_u16(), &other.json["code"]), (422, &json!("IDEMPOTENCY_KEY_REUSED")));
+    let no_key = world.ask("POST", IMPORTS, &[("idempotency-key", "")], &of_upload().to_string()).await;
+    assert_eq!((no_key.status.as_u16(), &no_key.json["errors"][0]["path"]), (400, &json!("Idempotency-Key")));
+    assert_eq!(world.get(IMPORTS).await.json["data"].as_array().unwrap().len(), 1);
+}

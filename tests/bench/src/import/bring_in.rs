@@ -100,10 +100,10 @@ pub(super) async fn ask(imports: &Imports) -> anyhow::Result<ImportJob> {
 async fn import(worker: &ImportWorker, jobs: Arc<DynamoLedger>, file: Vec<u8>, rows: usize) -> anyhow::Result<()> {
     let (queue, environment) = (MemoryQueue::default(), Arc::new(SystemEnvironment));
     let objects = Arc::new(MemoryObjects::default());
-    let imports = Imports::new(Registry::shipped()?, Arc::clone(&jobs) as _, objects, Arc::clone(&environment) as _);
+    let imports = Imports::new(Registry::shipped()?, Arc::clone(&jobs), objects, Arc::clone(&environment) as _);
     let job = ask(&imports).await?;
     let splitter = Splitter::new(Arc::clone(&jobs) as _, Arc::new(queue.clone()), environment);
-    let begun = splitter.begin(&job.key).await?.context("the import is gone")?;
+    let begun = splitter.begin(&job.key, "an etag").await?.context("the import is gone")?;
     let found = read(Cursor::new(file), ImportFormat::Csv, &Limits::default());
     let mut chunks = FileChunks::new(&job.key, found, ChunkLimits::default());
     ensure!(splitter.split(&begun, &mut chunks, &|| true).await? == Split::Done(ImportState::Running));

@@ -189,7 +189,7 @@ async fn an_import_is_cancelled_from_any_state_but_its_end() {
     assert_eq!(cancel(&awaiting.key).await.unwrap(), ImportState::Cancelled);
     assert_eq!(cancel(&awaiting.key).await.unwrap(), ImportState::Cancelled, "again");
     let splitting = world.ask(ImportMode::Upsert).await;
-    world.splitter_on(&world.ports()).begin(&splitting.key).await.unwrap();
+    world.splitter_on(&world.ports()).begin(&splitting.key, "an etag").await.unwrap();
     assert_eq!(cancel(&splitting.key).await.unwrap(), ImportState::Cancelled);
     let running = world.ask(ImportMode::Upsert).await;
     world.split(&running, &csv(0..10, |number| number), 10).await;

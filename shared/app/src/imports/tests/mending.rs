@@ -19,7 +19,7 @@ impl World {
         let found: Vec<_> = found.collect();
         let mut chunks = FileChunks::new(&job.key, found.into_iter(), ChunkLimits::default());
         let splitter = self.splitter_on(&self.ports());
-        let begun = splitter.begin(&job.key).await.unwrap().unwrap();
+        let begun = splitter.begin(&job.key, "an etag").await.unwrap().unwrap();
         splitter.split(&begun, &mut chunks, &|| true).await.unwrap();
         for chunk in self.messages() {
             assert_eq!(self.work(&chunk).await, ChunkWorked::Done);

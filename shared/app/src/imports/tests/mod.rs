@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use ledgerline_import_file::{Chunk, ChunkLimits, Limits, read};
 use ledgerline_kernel::ports::StoreError;
 use ledgerline_kernel::{
-    EntityKey, ImportCounts, ImportFormat, ImportJob, ImportKey, ImportMode, ImportState, Timestamp, VersionItem,
+    EntityKey, Hash, ImportCounts, ImportFormat, ImportJob, ImportKey, ImportMode, ImportState, Timestamp, VersionItem,
 };
 use ledgerline_testkit::{MemoryEntities, MemoryLedger, MemoryObjects, MemoryQueue};
 use serde_json::Value;
@@ -22,6 +22,7 @@ mod asking;
 mod crashes;
 mod frail;
 mod mending;
+mod once;
 mod rows;
 mod scheduler;
 mod splitting;
@@ -106,7 +107,9 @@ impl World {
 
     async fn split_on(&self, ports: &Arc<Frail>, job: &ImportJob, csv: &str, rows: usize) -> Result<Split, StoreError> {
         let splitter = self.splitter_on(ports);
-        let Some(job) = splitter.begin(&job.key).await? else { return Ok(Split::Done(ImportState::Cancelled)) };
+        let Some(job) = splitter.begin(&job.key, &Hash::of(csv).to_string()).await? else {
+            return Ok(Split::Done(ImportState::Cancelled));
+        };
         splitter.split(&job, &mut file(&job.key, csv, rows), &|| true).await
     }
 

@@ -57,7 +57,7 @@ async fn a_splitter_without_time_goes_on_from_what_it_had_sent() {
     let mut invocations = 0;
     loop {
         invocations += 1;
-        let begun = splitter.begin(&job.key).await.unwrap().unwrap();
+        let begun = splitter.begin(&job.key, "an etag").await.unwrap().unwrap();
         // To where it was, and five chunks further: four of them are sent, one is made again.
         let in_time = for_chunks(5 + usize::try_from(begun.split.chunks).unwrap());
         let split = splitter.split(&begun, &mut file(&job.key, &file_text, 10), &in_time).await.unwrap();
@@ -166,7 +166,7 @@ async fn what_comes_before_a_break_is_imported_and_then_the_import_fails() {
     let file_text = csv(0..25, |number| number);
     let splitter = world.splitter_on(&world.ports());
     let split = async || {
-        let begun = splitter.begin(&job.key).await.unwrap().unwrap();
+        let begun = splitter.begin(&job.key, "an etag").await.unwrap().unwrap();
         splitter.split(&begun, &mut broken_file(&job.key, &file_text), &|| true).await
     };
     assert_eq!(split().await, Ok(Split::Done(ImportState::Running)));
@@ -189,23 +189,51 @@ async fn a_file_that_breaks_before_its_first_row_fails_the_import_at_once() {
     let world = World::default();
     let job = world.ask(ImportMode::Upsert).await;
     let splitter = world.splitter_on(&world.ports());
-    let begun = splitter.begin(&job.key).await.unwrap().unwrap();
+    let begun = splitter.begin(&job.key, "an etag").await.unwrap().unwrap();
     let split = splitter.split(&begun, &mut broken_file(&job.key, "code,name\n"), &|| true).await;
     assert_eq!((split, world.messages()), (Ok(Split::Done(ImportState::Failed)), vec![]));
 }
 
 #[tokio::test]
-async fn an_import_whose_file_was_replaced_by_a_longer_one_fails_instead_of_running_for_ever() {
+async fn an_import_whose_file_is_replaced_fails_and_takes_nothing_of_the_other_one() {
+    let (first, second) = (csv(0..23, |number| number), csv(100..110, |number| number));
+    for is_all_sent in [true, false] {
+        let world = World::default();
+        let job = world.ask(ImportMode::Upsert).await;
+        let splitter = world.splitter_on(&world.ports());
+        let begun = splitter.begin(&job.key, "the first").await.unwrap().unwrap();
+        let mut chunks = file(&job.key, &first, 2);
+        let time = for_chunks(6);
+        splitter.split(&begun, &mut chunks, &|| is_all_sent || time()).await.unwrap();
+        let sent = world.messages();
+        let (done, waiting) = sent.split_at(3);
+        for chunk in done {
+            world.work(chunk).await;
+        }
+        assert_eq!(splitter.begin(&job.key, "the second").await, Ok(None));
+        assert_eq!(world.split(&job, &second, 2).await, Split::Done(ImportState::Cancelled), "nothing is to be done");
+        assert_eq!(world.messages(), []);
+        for chunk in waiting {
+            world.work(chunk).await;
+        }
+        let status = world.status(&job.key).await;
+        assert_eq!(status.job.state, ImportState::Failed);
+        assert_eq!(status.job.failure.map(|failure| failure.code).as_deref(), Some("SOURCE_CHANGED"));
+        assert!(world.prices().len() >= 6 && world.prices().iter().all(|(code, _)| first.contains(code)));
+    }
+}
+
+#[tokio::test]
+async fn the_same_file_uploaded_again_changes_nothing() {
     let world = World::default();
     let job = world.ask(ImportMode::Upsert).await;
-    world.split(&job, &csv(0..23, |number| number), 10).await;
-    let mut chunks = world.messages();
-    world.split(&job, &csv(100..155, |number| number), 10).await;
-    chunks.extend(world.messages());
-    for chunk in chunks.iter().rev() {
+    let rows = csv(0..23, |number| number);
+    world.split(&job, &rows, 10).await;
+    let chunks = world.messages();
+    world.split(&job, &rows, 10).await;
+    for chunk in chunks.iter().chain(&world.messages()) {
         world.work(chunk).await;
     }
-    let job = world.job(&job.key).await;
-    assert_eq!(job.state, ImportState::Failed);
-    assert_eq!(job.failure.map(|failure| failure.code).as_deref(), Some("SOURCE_CHANGED"));
+    let status = world.status(&job.key).await;
+    assert_eq!((status.job.state, status.counts), (ImportState::Completed, counts(23, 0, 0, 0)));
 }
