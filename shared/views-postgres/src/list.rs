@@ -6,7 +6,7 @@ use ledgerline_kernel::ports::{EntityList, ListPage, ListQuery, Position, StoreE
 use ledgerline_kernel::{ColumnKind, DynDomain, Entity, PartitionKey, SortKey, Stamp, TableSpec, TenantCode, Version};
 use serde_json::{Map, Value};
 use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, Decode, Postgres, Row, Type};
 
 use crate::PostgresViews;
 use crate::failure::Failure;
@@ -127,35 +127,52 @@ fn version_of(number: i64) -> Option<Version> {
     Version::new(u64::try_from(number).ok()?).ok()
 }
 
-/// Reads a row whose columns are those that the list's statement selects.
+/// The values of a row from left to right. By their names, finding them takes longer than reading them.
+struct Cells<'r> {
+    row: &'r PgRow,
+    next: usize,
+}
+
+impl<'r> Cells<'r> {
+    fn next<T: Decode<'r, Postgres> + Type<Postgres>>(&mut self) -> Result<T, sqlx::Error> {
+        let place = self.next;
+        self.next += 1;
+        self.row.try_get(place)
+    }
+
+    fn stamp(&mut self) -> Result<Stamp, sqlx::Error> {
+        Ok(Stamp { at: self.next::<DateTime<Utc>>()?.into(), by: self.next()?, ip: self.next()? })
+    }
+}
+
+/// Reads a row whose columns are those that the list's statement selects, in its order: see `shown`.
 fn entity_of(table: &TableSpec, row: &PgRow) -> Result<Entity, Failure> {
-    let id: String = row.try_get("id")?;
+    let mut cells = Cells { row, next: 0 };
+    let id: &str = cells.next()?;
     let nonsense = |what: &str| Failure::Nonsense(format!("the row of {id} has {what}"));
+    let mut entity = Entity {
+        key: id.parse().map_err(|_| nonsense("an id that is no key"))?,
+        version: version_of(cells.next()?).ok_or_else(|| nonsense("an impossible version"))?,
+        hash: cells.next::<&str>()?.parse().map_err(|_| nonsense("a hash that is none"))?,
+        code: cells.next()?,
+        name: cells.next()?,
+        is_deleted: cells.next()?,
+        created: cells.stamp()?,
+        updated: cells.stamp()?,
+        attributes: Value::Null,
+    };
     let mut attributes = Map::new();
     for column in table.columns {
         let value = match column.kind {
-            ColumnKind::Text | ColumnKind::Numeric => row.try_get::<Option<String>, _>(column.name)?.map(Value::String),
-            ColumnKind::Json => row.try_get::<Option<Value>, _>(column.name)?,
+            ColumnKind::Text | ColumnKind::Numeric => cells.next::<Option<String>>()?.map(Value::String),
+            ColumnKind::Json => cells.next::<Option<Value>>()?,
         };
         if let Some(value) = value {
             attributes.insert(column.name.to_owned(), value);
         }
     }
-    Ok(Entity {
-        key: id.parse().map_err(|_| nonsense("an id that is no key"))?,
-        version: version_of(row.try_get("version")?).ok_or_else(|| nonsense("an impossible version"))?,
-        hash: row.try_get::<String, _>("payload_hash")?.parse().map_err(|_| nonsense("a hash that is none"))?,
-        code: row.try_get("code")?,
-        name: row.try_get("name")?,
-        is_deleted: row.try_get("is_deleted")?,
-        attributes: Value::Object(attributes),
-        created: stamp_of(row, ["created_at", "created_by", "created_ip"])?,
-        updated: stamp_of(row, ["updated_at", "updated_by", "updated_ip"])?,
-    })
-}
-
-fn stamp_of(row: &PgRow, [at, by, ip]: [&str; 3]) -> Result<Stamp, sqlx::Error> {
-    Ok(Stamp { at: row.try_get::<DateTime<Utc>, _>(at)?.into(), by: row.try_get(by)?, ip: row.try_get(ip)? })
+    entity.attributes = Value::Object(attributes);
+    Ok(entity)
 }
 
 /// Where an entity stands in a list: its sort fields, as text that casts back to the same value.

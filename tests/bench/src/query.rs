@@ -128,9 +128,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(report.finish(&options.reporting))
 }
 
-/// The medians of one round: of each table, ours first. The same lists, one side after the other: a list by hand
-/// that reads half of a table would else leave each of ours a cold cache. The two tables in turns: a small one that
-/// has the caches for itself is no measure for a large one.
+/// The medians of one round: of each table, ours first. The same lists of both sides and both tables in turns: who has
+/// the caches, or a core that is awake, for itself is no measure for the other. Only a side whose statement by hand
+/// reads half of a table is asked as a whole before or after the other, which would find its caches cold each time.
 async fn round_of(
     tables: &[Table; 2],
     shape: Shape,
@@ -139,26 +139,36 @@ async fn round_of(
 ) -> anyhow::Result<[[f64; 2]; 2]> {
     let mut ask = |table: &Table| shape.ask(table.rows, options.limit, random);
     let asked: Vec<_> = (0..options.samples).map(|_| tables.each_ref().map(&mut ask)).collect();
-    let mut sides = <[([f64; 2], Vec<Vec<String>>); 2]>::default();
-    for hand in if random.bool() { [true, false] } else { [false, true] } {
-        let (mut took, mut ids) = (<[Rounds; 2]>::default(), Vec::new());
-        for lists in &asked {
-            for ((table, (request, by_hand)), took) in tables.iter().zip(lists).zip(&mut took) {
-                let (time, page) =
-                    if hand { table.theirs(by_hand).await? } else { table.ours(request.clone()).await? };
+    let mut either_first = || if random.bool() { [true, false] } else { [false, true] };
+    let order: Vec<_> = if shape.is_light_by_hand() {
+        asked.iter().flat_map(|lists| either_first().map(|hand| (hand, lists))).collect()
+    } else {
+        either_first().into_iter().flat_map(|hand| asked.iter().map(move |lists| (hand, lists))).collect()
+    };
+    let (mut ours, mut theirs) = (<[Measured; 2]>::default(), <[Measured; 2]>::default());
+    for (hand, lists) in order {
+        for (index, (table, (request, by_hand))) in tables.iter().zip(lists).enumerate() {
+            let (time, page) = if hand { table.theirs(by_hand).await? } else { table.ours(request.clone()).await? };
+            let side = if hand { &mut theirs } else { &mut ours };
+            if let Some(Measured { took, pages }) = side.get_mut(index) {
                 took.push(time);
-                ids.push(page);
+                pages.push(page);
             }
         }
-        let [ours, theirs] = &mut sides;
-        *if hand { theirs } else { ours } = (took.map(|took| took.median()), ids);
     }
-    let [([our_small, our_large], ours), ([their_small, their_large], theirs)] = sides;
-    let requests = asked.iter().flatten().map(|(request, _)| request);
-    for (request, (ours, theirs)) in requests.zip(ours.iter().zip(&theirs)) {
-        anyhow::ensure!(ours == theirs, "{request:?}: {ours:?} and {theirs:?}");
-    }
+    let both = |[small, large]: [Measured; 2]| (small.pages, large.pages, [small.took.median(), large.took.median()]);
+    let (our_pages, our_large_pages, [our_small, our_large]) = both(ours);
+    let (their_pages, their_large_pages, [their_small, their_large]) = both(theirs);
+    anyhow::ensure!(our_pages == their_pages && our_large_pages == their_large_pages, "{shape:?}: other pages by hand");
     Ok([[our_small, their_small], [our_large, their_large]])
+}
+
+/// One side's lists of one table.
+#[derive(Default)]
+struct Measured {
+    took: Rounds,
+    /// The ids of each page.
+    pages: Vec<Vec<String>>,
 }
 
 /// A client that nothing is ever asked of: these lists come from Postgres.

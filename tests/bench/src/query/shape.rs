@@ -44,6 +44,11 @@ impl Shape {
         matches!(self, Self::CommonWord | Self::RareWord)
     }
 
+    /// Whether the statement by hand looks at hardly more rows than it shows.
+    pub(super) fn is_light_by_hand(self) -> bool {
+        matches!(self, Self::FirstById | Self::FirstByName | Self::DeepByPrice | Self::PricesByPrice)
+    }
+
     /// Whether it fills a page in a table of any size.
     pub(super) fn is_always_a_page(self) -> bool {
         self != Self::RareWord
