@@ -3,7 +3,8 @@
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
-use ledgerline_kernel::ports::{ObjectHead, SourceObjects, StoreError};
+use ledgerline_app::FileReplaced;
+use ledgerline_kernel::ports::{ObjectHead, SourceObjects};
 use tokio::runtime::Handle;
 
 /// How much is fetched at once, in bytes. It is in memory three times while it comes in.
@@ -40,17 +41,13 @@ impl ObjectReader {
         self.window = Vec::new();
         let wanted = WINDOW.min(self.size.saturating_sub(self.place));
         let read = self.runtime.block_on(self.objects.read(&self.key, &self.etag, self.place, wanted));
-        let window = read.map_err(io::Error::other)?.ok_or_else(|| io::Error::other(gone(&self.key)))?;
+        let window = read.map_err(io::Error::other)?.ok_or_else(|| io::Error::other(FileReplaced))?;
         if window.is_empty() {
-            return Err(io::Error::other(gone(&self.key)));
+            return Err(io::Error::other(FileReplaced));
         }
         (self.window, self.window_at) = (window, self.place);
         Ok(())
     }
-}
-
-fn gone(key: &str) -> StoreError {
-    StoreError::Unavailable { store: "the import bucket", reason: format!("{key} changed while it was read") }
 }
 
 impl Read for ObjectReader {

@@ -3,7 +3,7 @@ use std::time::SystemTime;
 
 use lambda_runtime::Context;
 use lambda_runtime::tower::ServiceExt as _;
-use ledgerline_app::{Caller, ImportRequest, Imports, Registry};
+use ledgerline_app::{Caller, ChunkSource as _, ImportRequest, Imports, Registry};
 use ledgerline_import_file::Chunk;
 use ledgerline_kernel::ports::ImportJobs as _;
 use ledgerline_kernel::{ImportState, ImportedRows};
@@ -116,6 +116,31 @@ async fn a_file_uploaded_over_another_one_that_is_not_read_to_its_end_is_not_mix
     assert_eq!(world.rows(), [0_u64; 0]);
     let job = world.ledger.get(&import).await.unwrap().unwrap();
     assert_eq!((job.state, job.failure.unwrap().code.as_str()), (ImportState::Failed, "SOURCE_CHANGED"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_replaced_or_removed_while_it_is_read_fails_its_import_at_once() {
+    for in_the_middle in [false, true] {
+        let world = World::new();
+        let import = world.ask().await;
+        world.upload(&import, 60_000).await;
+        let key = source_key(&import);
+        let head = world.objects.head(&key).await.unwrap().unwrap();
+        assert!(head.size > 1024 * 1024, "more than is read at once");
+        let deps = world.deps();
+        let job = deps.splitter.begin(&import, &head.etag).await.unwrap().unwrap();
+        let mut chunks = ObjectChunks::open(Arc::clone(&deps.objects), key, head, &job, deps.limits);
+        if in_the_middle {
+            assert_eq!(chunks.next().await.unwrap().unwrap().chunk, 0);
+        }
+        world.upload(&import, 1).await;
+        let split = deps.splitter.split(&job, &mut chunks, &|| true).await.unwrap();
+        let job = world.ledger.get(&import).await.unwrap().unwrap();
+        // With rows on their way it ends once these have an outcome.
+        let sent = if in_the_middle { ImportState::Running } else { ImportState::Failed };
+        assert_eq!((split, job.state), (Split::Done(sent), sent), "{in_the_middle}");
+        assert_eq!(job.failure.unwrap().code, "SOURCE_CHANGED");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

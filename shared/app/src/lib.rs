@@ -24,8 +24,9 @@ pub use commands::{
 };
 pub use environment::Environment;
 pub use imports::{
-    ChunkSource, ChunkWorked, ErrorPage, ErrorPlace, FailedRows, FileChunks, ImportError, ImportRequest, ImportSource,
-    ImportStatus, ImportWorker, Imports, NewImport, RowErrors, SourceError, Split, Splitter, import_of, source_key,
+    ChunkSource, ChunkWorked, ErrorPage, ErrorPlace, FailedRows, FileChunks, FileReplaced, ImportError, ImportRequest,
+    ImportSource, ImportStatus, ImportWorker, Imports, NewImport, RowErrors, SourceError, Split, Splitter, import_of,
+    source_key,
 };
 pub use large_states::{LARGE_STATE_LIMIT, LARGE_STATES_AT_ONCE, LargeStates, WithLargeStates};
 pub use projector::{BadRecord, InTime, Projection, ProjectionReport, Projector, ReadModelReport, Refused};

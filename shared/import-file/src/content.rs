@@ -46,8 +46,8 @@ impl<R: Read + Seek> Content<R> {
     /// Looks at the first bytes, not at names, to see what a file is.
     pub(crate) fn open(file: R, limits: Limits) -> Result<Self, FileError> {
         let mut source = Source::new(file).map_err(FileError::Source)?;
-        let begins = source.fill_buf().map_err(FileError::Source)?;
-        let (is_gzip, is_zip) = (begins.starts_with(GZIP), is_zip(begins));
+        let begins = source.fill_buf().map(|begins| (begins.starts_with(GZIP), is_zip(begins)));
+        let (is_gzip, is_zip) = begins.map_err(|error| why(source.failure(), &error))?;
         let entries = if is_zip { Some(archive::list(&mut source, limits.files)?.into_iter()) } else { None };
         if entries.as_ref().is_some_and(|entries| entries.len() == 0) {
             return Err(FileError::refused("EMPTY_FILE", "The ZIP holds no file with something in it."));

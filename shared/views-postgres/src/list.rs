@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use ledgerline_kernel::ports::{EntityList, ListPage, ListQuery, Position, StoreError};
@@ -98,12 +96,9 @@ async fn page(session: &mut Session, sql: &ListSql<'_>, limit: usize) -> Result<
     }
     let mut rows = fetch(session, &sql.page()).await?;
     if rows.len() <= limit
-        && let Some(absent) = &sql.absent()
+        && let Some(whole) = &sql.whole()
     {
-        let found: BTreeSet<String> = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
-        // One that has lost the field since is shown once.
-        let is_new = |row: &PgRow| row.try_get("id").is_ok_and(|id: String| !found.contains(&id));
-        rows.extend(fetch(session, absent).await?.into_iter().filter(is_new));
+        rows = fetch(session, whole).await?;
     }
     if rows.len() <= limit
         && let Some(gathered) = &sql.gathered()

@@ -84,14 +84,14 @@ impl<'a> ListSql<'a> {
         self.statement(&self.first_page(), &self.values)
     }
 
-    /// To be asked if [`page`](Self::page) found no such row: what comes behind it. By itself, since the two as one
-    /// statement take a third longer, and most pages end before.
-    pub(crate) fn absent(&self) -> Option<Statement> {
-        let absent = self.absent.as_ref()?;
+    /// To be asked if [`page`](Self::page) found no such row, in its place: that, and what comes behind it. Not that alone,
+    /// as a row that gains the field between two statements would be in neither.
+    pub(crate) fn whole(&self) -> Option<Statement> {
+        let segments: Vec<String> = self.segments.iter().chain([self.absent.as_ref()?]).cloned().collect();
         let (limit, order) = (self.limit(), order_by(&self.sort, false));
-        let rows = self.first(std::slice::from_ref(absent), limit);
+        let rows = self.first(&segments, limit);
         let text = format!("SELECT {} FROM ({rows}) AS page ORDER BY {order} LIMIT {limit}", self.shown);
-        Some(self.statement(&text, self.unplaced()))
+        Some(self.statement(&text, &self.values))
     }
 
     /// To be asked if [`page`](Self::page) found no such row: it may not have looked far enough. Then this
@@ -102,12 +102,8 @@ impl<'a> ListSql<'a> {
 
     /// Answers with one number, where a total was asked for.
     pub(crate) fn total(&self) -> Option<Statement> {
-        self.query.with_total.then(|| self.statement(&self.count(), self.unplaced()))
-    }
-
-    /// The values that no position is among: all that are bound have to be used.
-    fn unplaced(&self) -> &[String] {
-        self.values.get(..self.total_values).unwrap_or_default()
+        let values = self.values.get(..self.total_values).unwrap_or_default();
+        self.query.with_total.then(|| self.statement(&self.count(), values))
     }
 
     fn statement(&self, text: &str, values: &[String]) -> Statement {

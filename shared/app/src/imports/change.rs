@@ -52,12 +52,12 @@ pub(super) async fn complete_if_done(
     Ok(change(jobs, environment, &job.key, ended).await?.unwrap_or(job))
 }
 
-/// Of a file that another one was uploaded over.
+/// Of a file that another one was uploaded over, or that is gone.
 pub(super) fn source_changed() -> ImportFailure {
     ImportFailure {
         code: "SOURCE_CHANGED".to_owned(),
-        message: "The file was replaced by another one before all of its rows were imported. Those that were stay as \
-                  they are."
+        message: "The file was replaced or removed before all of its rows were imported. Those that were stay as they \
+                  are."
             .to_owned(),
     }
 }

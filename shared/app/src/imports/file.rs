@@ -4,8 +4,14 @@ use async_trait::async_trait;
 use ledgerline_import_file::{Chunk, ChunkLimits, Chunker, FileError, Found};
 use ledgerline_kernel::{ImportFailure, ImportKey};
 
+use super::change::source_changed;
 use super::splitter::{ChunkSource, SourceError};
 use super::unavailable;
+
+/// What a reader fails with whose file was replaced or removed: it is not worth another try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the file was replaced or removed while it was read")]
+pub struct FileReplaced;
 
 /// Packs what comes out of a file into chunks. The file is read where this is polled: it blocks for as long
 /// as the file does.
@@ -62,6 +68,9 @@ fn source_error(error: FileError) -> SourceError {
             let file = problem.file.map_or_else(String::new, |file| format!("{file}: "));
             let message = format!("{file}{}", problem.message);
             SourceError::File(ImportFailure { code: problem.code.to_owned(), message })
+        }
+        FileError::Source(error) if error.get_ref().is_some_and(|inner| inner.is::<FileReplaced>()) => {
+            SourceError::File(source_changed())
         }
         FileError::Source(error) => SourceError::Store(unavailable(format!("the file could not be read: {error}"))),
     }

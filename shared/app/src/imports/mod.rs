@@ -22,7 +22,7 @@ use ledgerline_kernel::{ImportJob, ImportKey, TenantCode};
 
 pub use ask::{FailedRows, ImportError, ImportStatus, Imports, NewImport, RowErrors};
 pub use error_page::{ErrorPage, ErrorPlace};
-pub use file::FileChunks;
+pub use file::{FileChunks, FileReplaced};
 pub use request::{ImportRequest, ImportSource};
 pub use splitter::{ChunkSource, SourceError, Split, Splitter};
 pub use worker::{ChunkWorked, ImportWorker};

@@ -1,11 +1,16 @@
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use ledgerline_kernel::ports::{EntityList, ListQuery, Sort, StateSink};
 use ledgerline_kernel::{Decimal, Entity, VersionItem};
 use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Row as _};
 
 use super::fields::{Goods, product};
-use super::{all_of, migrated};
+use super::{all_of, migrated, run};
+use crate::PostgresViews;
+use crate::list_sql::{ListSql, Statement};
+use crate::session::{Plans, Session};
 
 /// Sixty products with few different prices and categories, and some without.
 fn stock() -> Vec<VersionItem> {
@@ -99,6 +104,32 @@ async fn a_sorted_list_is_paged_through_without_gap_or_repeat() {
             assert_eq!(ids(&found), ids(&expected), "sort={order} limit={limit}");
         }
     }
+}
+
+/// What a statement shows, by a connection of its own.
+async fn ids(views: &PostgresViews, statement: &Statement) -> Vec<String> {
+    let mut session =
+        Session::begin_list(&views.pool, &"acme".parse().unwrap(), views.read_limit, Plans::Kept).await.unwrap();
+    let rows = sqlx::query(AssertSqlSafe(statement.text.clone())).fetch_all(session.connection()).await.unwrap();
+    session.commit().await.unwrap();
+    rows.iter().map(|row| row.get("id")).collect()
+}
+
+#[tokio::test]
+async fn an_entity_that_gains_the_field_while_a_page_is_made_is_on_it() {
+    let (views, _database) = migrated().await;
+    let items = stock();
+    views.apply(&Goods::new(), &items.iter().collect::<Vec<_>>()).await.unwrap();
+    let sort = vec![Sort { field: "price".to_owned(), descending: true }];
+    let query = ListQuery { sort, limit: 100, ..all_of("acme") };
+    let goods = Goods::new();
+    let sql = ListSql::new(&goods, &query).unwrap();
+    let with_price = ids(&views, &sql.page()).await;
+    assert!(!with_price.is_empty() && with_price.len() < 60, "the page is not full");
+    let gains = items.iter().map(|item| item.key.to_string()).find(|id| !with_price.contains(id)).unwrap();
+    run(&views, &format!("UPDATE product SET price = 7 WHERE id = '{gains}'")).await;
+    let all: BTreeSet<String> = ids(&views, &sql.whole().unwrap()).await.into_iter().collect();
+    assert_eq!(all.len(), 60);
 }
 
 #[tokio::test]

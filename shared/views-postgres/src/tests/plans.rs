@@ -205,11 +205,11 @@ async fn costs(
     }
     let (cost, found, plan) = run_and_explain(views, sql.plans(), tenants, &sql.page()).await;
     costs.push(("page", cost, plan));
-    if let Some(absent) = &sql.absent()
+    if let Some(whole) = &sql.whole()
         && found <= list.limit as f64
     {
-        let (cost, _, plan) = run_and_explain(views, sql.plans(), tenants, absent).await;
-        costs.push(("absent", cost, plan));
+        let (cost, _, plan) = run_and_explain(views, sql.plans(), tenants, whole).await;
+        costs.push(("whole", cost, plan));
     }
     if let Some(gathered) = &sql.gathered()
         && found <= list.limit as f64
