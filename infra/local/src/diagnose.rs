@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use clap::Args;
-use ledgerline_app::{Counts, ReconcileReport, Repair, Scope};
+use ledgerline_app::{Counts, Drift, DriftKind, ReadModelDrift, ReconcileReport, Repair, Scope};
 use ledgerline_kernel::ports::Rounds as _;
 use ledgerline_kernel::{TenantCode, Timestamp};
 use ledgerline_views_postgres::UnfinishedRebuild;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::mappings::MappingsStatus;
 use crate::notifications::NotificationStatus;
 use crate::operate::{Operation, Progress, Site};
-use crate::quarantine::{self, Listed, Which};
+use crate::quarantine::{self, Held, Listed, Which};
 use crate::queue_source::QueueStatus;
 use crate::reconcile::ensure_something;
 
@@ -177,20 +177,22 @@ fn health(names: &[&'static str], comparison: &ReconcileReport, now: DateTime<Ut
 fn advice(diagnosis: &Diagnosis) -> Vec<String> {
     let mut advice = Vec::new();
     let Diagnosis { comparison, quarantine, mappings, .. } = diagnosis;
-    let Counts { missing, behind, forks, ahead, extra, wrong_sums, unequal, .. } = comparison.counts;
-    let on_its_way = mappings.as_ref().map_or(0, |status| {
+    let Counts { forks, ahead, extra, wrong_sums, unequal, .. } = comparison.counts;
+    let on_their_way = mappings.as_ref().map(|status| {
         let behind = status.event_sources.iter().map(|source| source.records_behind);
         behind.max().unwrap_or(0)
     });
-    if missing + behind > 0 {
-        advice.push(match on_its_way {
-            0 => format!(
-                "{} times a read model lacks versions that no stream will bring any more: `ledgerline reconcile` takes \
-                 them from the ledger",
-                missing + behind
-            ),
-            records => format!("{records} records are on their way: look again in a moment"),
-        });
+    match (lacking(diagnosis), on_their_way) {
+        (0, _) => {}
+        (times, None) => advice.push(format!(
+            "{times} times a read model lacks versions, and no host runs: start one, and its streams bring what they still \
+             have; `ledgerline reconcile` takes the others from the ledger"
+        )),
+        (times, Some(0)) => advice.push(format!(
+            "{times} times a read model lacks versions that no stream will bring any more: `ledgerline reconcile` takes \
+             them from the ledger"
+        )),
+        (_, Some(records)) => advice.push(format!("{records} records are on their way: look again in a moment")),
     }
     if forks + ahead > 0 {
         advice.push(format!(
@@ -249,6 +251,20 @@ fn advice(diagnosis: &Diagnosis) -> Vec<String> {
         advice.extend(advice_on_work(status));
     }
     advice
+}
+
+/// How often a read model lacks versions and not because they are quarantined, which is told of by itself.
+fn lacking(diagnosis: &Diagnosis) -> u64 {
+    let Diagnosis { comparison, quarantine, .. } = diagnosis;
+    let is_quarantined = |read_model: &str, drift: &Drift| {
+        let is_it = |held: &Held| held.projection == read_model && held.id.as_ref() == Some(&drift.id);
+        matches!(drift.kind, DriftKind::Missing | DriftKind::Behind) && quarantine.quarantined.iter().any(is_it)
+    };
+    let held_up = |model: &ReadModelDrift| {
+        model.drift.iter().filter(|drift| is_quarantined(&model.read_model, drift)).count() as u64
+    };
+    let held_up: u64 = comparison.read_models.iter().map(held_up).sum();
+    (comparison.counts.missing + comparison.counts.behind).saturating_sub(held_up)
 }
 
 /// On what is not a read model: queues, notifications, schedules.

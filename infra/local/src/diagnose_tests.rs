@@ -115,6 +115,15 @@ fn every_kind_of_trouble_has_its_advice() {
     let shown = text(&diagnosis);
     assert!(shown.contains("PRODUCT#acme#a version 3 postgres: it does not fit (3 attempts"), "{shown}");
 
+    let lacks = json!([{
+        "tenant": "acme", "resource": "products", "readModel": "postgres", "counts": counts, "verdict": "unequal",
+        "ledger": {"entities": 9, "sum": "0"}, "held": {"entities": 7, "sum": "0"},
+        "drift": [{"id": "PRODUCT#acme#a", "kind": "behind", "repaired": false}],
+    }]);
+    diagnosis.comparison.read_models = serde_json::from_value(lacks).unwrap();
+    let of_lacking = &advice(&diagnosis)[0];
+    assert!(of_lacking.starts_with("1 times") && of_lacking.contains("no host runs"), "{of_lacking}");
+
     let (counts, unreadable) = (Counts { wrong_sums: 2, unequal: 1, ..Counts::default() }, 4);
     diagnosis.comparison = ReconcileReport { counts, unreadable, ..diagnosis.comparison };
     diagnosis.quarantine = Listed::default();

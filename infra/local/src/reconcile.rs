@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::banner::thousands;
 use crate::operate::{Operation, Progress, Site};
 use crate::tenants::ensure_known;
+use crate::verify::counted;
 
 /// Compares read models with the ledger.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
@@ -129,6 +130,7 @@ pub fn text(report: &ReconcileReport) -> String {
     let unreadable = report.unreadable;
     let mut parts = vec![match report.counts.drift() {
         0 => "nothing differs".to_owned(),
+        1 if report.dry => "1 differs".to_owned(),
         drift if report.dry => format!("{} differ", thousands(count(drift))),
         drift => format!("{} differed, {} repaired", thousands(count(drift)), thousands(count(repaired))),
     }];
@@ -143,8 +145,8 @@ pub fn text(report: &ReconcileReport) -> String {
     part(moving, "written to meanwhile, and not proven");
     part(unequal, "with another sum than the ledger");
     part(unreadable, "rows of the ledger that cannot be compared");
-    let (entities, seconds) = (thousands(count(report.entities)), report.millis / 1000);
-    text + &format!("compared {entities} entities in {seconds} s: {}", parts.join(", "))
+    let (entities, seconds) = (counted(count(report.entities), "entity"), report.millis / 1000);
+    text + &format!("compared {entities} in {seconds} s: {}", parts.join(", "))
 }
 
 fn write_drift(text: &mut String, report: &ReconcileReport) -> std::fmt::Result {

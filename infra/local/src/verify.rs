@@ -94,7 +94,7 @@ fn write_defects(text: &mut String, report: &VerifyReport) -> std::fmt::Result {
 }
 
 /// `1 entity`, `1,200 entities`.
-fn counted(number: usize, noun: &str) -> String {
+pub(crate) fn counted(number: usize, noun: &str) -> String {
     match (number, noun.strip_suffix('y')) {
         (1, _) => format!("1 {noun}"),
         (_, Some(stem)) => format!("{} {stem}ies", thousands(number)),

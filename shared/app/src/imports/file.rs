@@ -69,7 +69,7 @@ fn source_error(error: FileError) -> SourceError {
             let message = format!("{file}{}", problem.message);
             SourceError::File(ImportFailure { code: problem.code.to_owned(), message })
         }
-        FileError::Source(error) if error.get_ref().is_some_and(|inner| inner.is::<FileReplaced>()) => {
+        FileError::Source(error) if matches!(error.get_ref(), Some(inner) if inner.is::<FileReplaced>()) => {
             SourceError::File(source_changed())
         }
         FileError::Source(error) => SourceError::Store(unavailable(format!("the file could not be read: {error}"))),

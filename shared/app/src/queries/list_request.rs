@@ -142,7 +142,7 @@ fn read_words(domain: &dyn DynDomain, text: Option<&str>) -> Result<Vec<String>,
 
 fn read_sort(domain: &dyn DynDomain, text: &str) -> Result<Vec<Sort>, Vec<String>> {
     let (mut sorts, mut problems): (Vec<Sort>, _) = (Vec::new(), Vec::new());
-    for part in text.split(',').filter(|part| !part.is_empty()) {
+    for part in text.split(',').filter(|_| !text.is_empty()) {
         let (field, descending) = part.strip_prefix('-').map_or((part, false), |field| (field, true));
         let sortable = matches!(field, "code" | "name" | "createdAt" | "updatedAt")
             || domain.table().indexed(field).is_some_and(|column| column.kind != ColumnKind::Json);

@@ -35,6 +35,15 @@ fn sorting_by_a_field_twice_is_refused() {
 }
 
 #[test]
+fn a_comma_without_a_field_beside_it_is_refused() {
+    for sort in [",", "price,", ",price", "price,,name", "-"] {
+        let problems = read(ListRequest { sort: sort.to_owned(), ..ListRequest::default() }).unwrap_err();
+        assert!(problems.contains(&("sort".to_owned(), "cannot sort by \"\"".to_owned())), "{sort}: {problems:?}");
+    }
+    assert!(read(ListRequest::default()).is_ok());
+}
+
+#[test]
 fn of_a_long_field_to_sort_by_only_the_beginning_is_repeated() {
     let problems = read(ListRequest { sort: "x".repeat(1_000), ..ListRequest::default() }).unwrap_err();
     assert_eq!(problems, [("sort".to_owned(), format!("cannot sort by \"{}…\"", "x".repeat(64)))]);
