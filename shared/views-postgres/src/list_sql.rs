@@ -88,10 +88,8 @@ impl<'a> ListSql<'a> {
     /// as a row that gains the field between two statements would be in neither.
     pub(crate) fn whole(&self) -> Option<Statement> {
         let segments: Vec<String> = self.segments.iter().chain([self.absent.as_ref()?]).cloned().collect();
-        let (limit, order) = (self.limit(), order_by(&self.sort, false));
-        let rows = self.first(&segments, limit);
-        let text = format!("SELECT {} FROM ({rows}) AS page ORDER BY {order} LIMIT {limit}", self.shown);
-        Some(self.statement(&text, &self.values))
+        let page = self.shown_page(&self.first(&segments, self.limit()));
+        Some(self.statement(&page, &self.values))
     }
 
     /// To be asked if [`page`](Self::page) found no such row: it may not have looked far enough. Then this
@@ -126,14 +124,17 @@ impl<'a> ListSql<'a> {
     }
 
     fn first_page(&self) -> String {
-        let Self { shown, .. } = self;
-        let (limit, order) = (self.limit(), order_by(&self.sort, false));
-        let rows = if self.has_unknowns() {
+        self.shown_page(&if self.has_unknowns() {
             let unknowns = self.unknowns();
             format!("SELECT * FROM ({}) AS page WHERE {unknowns}", self.window(self.reach()))
         } else {
-            self.first(&self.segments, limit)
-        };
+            self.first(&self.segments, self.limit())
+        })
+    }
+
+    /// The page of these rows.
+    fn shown_page(&self, rows: &str) -> String {
+        let (shown, limit, order) = (&self.shown, self.limit(), order_by(&self.sort, false));
         format!("SELECT {shown} FROM ({rows}) AS page ORDER BY {order} LIMIT {limit}")
     }
 

@@ -159,7 +159,10 @@ async fn round_of(
     let both = |[small, large]: [Measured; 2]| (small.pages, large.pages, [small.took.median(), large.took.median()]);
     let (our_pages, our_large_pages, [our_small, our_large]) = both(ours);
     let (their_pages, their_large_pages, [their_small, their_large]) = both(theirs);
-    anyhow::ensure!(our_pages == their_pages && our_large_pages == their_large_pages, "{shape:?}: other pages by hand");
+    let pages = our_pages.iter().zip(&their_pages).chain(our_large_pages.iter().zip(&their_large_pages));
+    for (ours, theirs) in pages {
+        anyhow::ensure!(ours == theirs, "{}: {ours:?} and {theirs:?}", shape.name());
+    }
     Ok([[our_small, their_small], [our_large, their_large]])
 }
 

@@ -19,8 +19,8 @@ const REMEMBERED_HOURS: i64 = 24;
 /// A request's idempotency key and what tells the request from others.
 #[derive(Debug, Clone)]
 pub(crate) struct Idempotency {
-    pub(crate) tenant: TenantCode,
-    pub(crate) key: String,
+    tenant: TenantCode,
+    key: String,
     pub(crate) payload_hash: Hash,
 }
 

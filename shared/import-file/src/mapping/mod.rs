@@ -25,7 +25,8 @@ pub use source::{ColumnSource, Empty, Source};
 ///
 /// A field is a path of names with dots between them. Without `fields`, a column is the field of its
 /// own name: `sk`, `code`, `name` and what begins with `attributes.` as it is, everything else below
-/// `attributes`; one without a name is left out, and is `""` in a mapping if it is the only one; and an object of JSON lines is the body itself.
+/// `attributes`; one without a name is left out, and is `""` in a mapping if it is the only one; and an
+/// object of JSON lines is the body itself.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mapping {

@@ -171,11 +171,7 @@ impl Commands {
             let mut draft = Draft::default();
             draft.decide(unit, &part, vec![newest.cloned()])?;
             if !draft.commit.versions.is_empty() && newest.is_some_and(|item| is_of_another_chunk(request, item)) {
-                let detail =
-                    "changes what another row of the same file has written, and rows that lie far apart are not \
-                              taken in their order: import this one by itself"
-                        .to_owned();
-                return Err(CommandError::Refused { code: "REPEATED_IN_FILE", detail });
+                return Err(CommandError::Refused { code: "REPEATED_IN_FILE", detail: REPEATED.to_owned() });
             }
             Ok(draft.commit)
         };
@@ -183,6 +179,10 @@ impl Commands {
         Ok(Decided { commit, creates: newest.is_none() })
     }
 }
+
+/// What a row is told that would.
+const REPEATED: &str = "changes what another row of the same file has written, and rows that lie far apart are not taken \
+                        in their order: import this one by itself";
 
 /// Whether another chunk of the same import wrote this version. Chunks are worked on at once, so which of two rows
 /// comes last would be left to chance.
